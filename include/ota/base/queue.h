@@ -1,0 +1,27 @@
+/*
+ * queue - a bounded queue of pointers between two threads.
+ *
+ * Thread: any; one lock, held for a pointer move only.  Ownership of an item passes to the queue when queue_push() returns
+ * true, and to the caller with queue_pop().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ota/base/error.h"
+
+struct queue;
+
+/* A queue of at most `capacity` (1..1048576) items; NULL: no memory or capacity out of range. */
+OTA_MUST_USE struct queue *queue_new(size_t capacity);
+/* Frees the queue and gives each item left to `release` (may be NULL). */
+void queue_free(struct queue *queue, void (*release)(void *item));
+
+/* False: full, the item stays the caller's. */
+OTA_MUST_USE bool queue_push(struct queue *queue, void *item);
+/* The oldest item; NULL: empty. */
+OTA_MUST_USE void *queue_pop(struct queue *queue);
+/* How many items are in it, and how many more it takes; a moment later both may differ. */
+size_t queue_length(struct queue *queue);
+size_t queue_room(struct queue *queue);

@@ -1,0 +1,47 @@
+/*
+ * change - what the store tells the gate.
+ *
+ * A change is one malloc'ed object; whoever takes it from the queue frees it with change_free().
+ * Thread: made by the store, freed by the gate (or by whoever drains the queue at the end).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/wire/release.h"
+
+enum change_kind {
+	CHANGE_OFFER = 1, /* tell this device, once */
+	CHANGE_RECALL,    /* tell this device that the offer is off */
+	CHANGE_RELEASE,   /* a release verified by this process: offers name it by id */
+	CHANGE_RELEASE_GONE,
+	CHANGE_ROLLOUT,   /* state of a rollout, and its JSON for $SYS */
+	CHANGE_DATABASE,  /* PostgreSQL came or went; text says so */
+	CHANGE_METRIC,    /* one figure for $SYS/broker/ota/<text> */
+};
+
+struct change {
+	enum change_kind kind;
+	char *device;        /* OFFER, RECALL */
+	char *topic;         /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown */
+	char *fleet;         /* OFFER: facts for the last check of eligibility */
+	char *hardware;
+	char *version;       /* OFFER: what it runs; RECALL: the release's version */
+	char *stage;         /* OFFER: label */
+	char *text;          /* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/ */
+	int64_t sequence;    /* OFFER: the device's */
+	int64_t rollout;
+	int32_t attempt;
+	int64_t release_id;
+	int64_t deadline_ms;
+	bool live;           /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
+	int64_t value;       /* METRIC */
+	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
+};
+
+/* A zeroed change of this kind; NULL: no memory. */
+OTA_MUST_USE struct change *change_new(enum change_kind kind);
+void change_free(struct change *change);

@@ -1,0 +1,60 @@
+/*
+ * options - the plugin_opt_ lines of mosquitto.conf, from one table.
+ *
+ * Thread: broker, at start.  The parsed options own their strings; free with options_free().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/wire/release.h"
+#include "ota/wire/topic.h"
+
+enum device_identity { DEVICE_IDENTITY_CLIENTID = 0, DEVICE_IDENTITY_USERNAME };
+enum enroll { ENROLL_AUTO = 0, ENROLL_KNOWN };
+enum acl_other_topics { ACL_OTHER_UNSET = 0, ACL_OTHER_DEFER, ACL_OTHER_ALLOW };
+
+struct option_pair {
+	const char *key; /* without plugin_opt_ */
+	const char *value;
+};
+
+struct options {
+	char *database;
+	char *trusted_keys;
+	enum signature_policy signature_policy;
+	int32_t signature_threshold; /* 1..16 */
+	enum device_identity device_identity;
+	enum enroll enroll;
+	char *state_directory;
+	struct topic_template status_topic;
+	struct topic_template notify_topics[TOPIC_TEMPLATES_MAX];
+	size_t notify_topics_count;
+	char **control_users;
+	size_t control_users_count;
+	char *broker_name;
+	enum acl_other_topics acl_other_topics;
+	int64_t outbox_max_bytes; /* default 1 GiB */
+	int32_t outbox_sync_ms;   /* default 1000 */
+};
+
+/*
+ * Parse all options.  OTA_ERR_INVALID with one line that names the option, its value and what is accepted: unknown or repeated
+ * option, value that does not parse, missing required option, a conninfo string that libpq would not take is found by the store.
+ * `needs_acl_choice`: the broker is a 2.0, where acl_other_topics is required.
+ */
+OTA_MUST_USE enum ota_err options_parse(const struct option_pair *pairs, size_t count, bool needs_acl_choice,
+	struct options *options, struct ota_why *why);
+void options_free(struct options *options);
+
+/* One row of the table, for the reference page: name, default ("" = none), what is accepted. */
+struct option_doc {
+	const char *name;
+	const char *fallback;
+	const char *accepted;
+	bool required;
+};
+const struct option_doc *options_docs(size_t *count);
