@@ -1,0 +1,272 @@
+#include "ota/wire/topic.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* As much of a refused text as an error message shows. */
+enum {
+	TOPIC_SHOWN = 100
+};
+
+/*
+ * Decode one character of RFC 3629 UTF-8.  Returns its length in bytes, 0 when the bytes are not well-formed.
+ */
+static size_t utf8_next(const char *text, size_t length, uint32_t *character)
+{
+	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned char first = (unsigned char)text[0];
+	uint32_t value;
+	size_t bytes;
+
+	if (first < 0x80) {
+		*character = first;
+		return 1;
+	}
+	if ((first & 0xe0) == 0xc0) {
+		bytes = 2;
+		value = first & 0x1fU;
+	} else if ((first & 0xf0) == 0xe0) {
+		bytes = 3;
+		value = first & 0x0fU;
+	} else if ((first & 0xf8) == 0xf0) {
+		bytes = 4;
+		value = first & 0x07U;
+	} else {
+		return 0;
+	}
+	if (bytes > length) {
+		return 0;
+	}
+	for (size_t i = 1; i < bytes; i++) {
+		unsigned char next = (unsigned char)text[i];
+
+		if ((next & 0xc0) != 0x80) {
+			return 0;
+		}
+		value = value << 6 | (next & 0x3fU);
+	}
+	if (value < smallest[bytes] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) {
+		return 0;
+	}
+	*character = value;
+	return bytes;
+}
+
+/* The characters that Mosquitto closes a connection for when they stand in a topic. */
+static bool character_allowed(uint32_t character)
+{
+	if (character < 0x20 || (character >= 0x7f && character <= 0x9f)) {
+		return false;
+	}
+	return (character & 0xfffe) != 0xfffe && (character < 0xfdd0 || character > 0xfdef);
+}
+
+bool topic_utf8_valid(const char *text, size_t length)
+{
+	const uint64_t high_bits = UINT64_C(0x8080808080808080);
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	size_t at = 0;
+
+	while (at < length) {
+		uint32_t character;
+		uint64_t word;
+		size_t bytes;
+
+		/* Eight bytes at a time while they are ASCII and none is zero: most text is. */
+		while (length - at >= sizeof(word)) {
+			memcpy(&word, text + at, sizeof(word));
+			if (((word | (word - ones)) & high_bits) != 0) {
+				break;
+			}
+			at += sizeof(word);
+		}
+		if (at == length) {
+			break;
+		}
+		bytes = utf8_next(text + at, length - at, &character);
+		if (bytes == 0 || character == 0) {
+			return false;
+		}
+		at += bytes;
+	}
+	return true;
+}
+
+bool topic_id_valid(const char *text, size_t length)
+{
+	size_t at = 0;
+
+	if (length < 1 || length > TOPIC_ID_MAX || text[0] == '$') {
+		return false;
+	}
+	while (at < length) {
+		uint32_t character;
+		size_t bytes = utf8_next(text + at, length - at, &character);
+
+		if (bytes == 0 || !character_allowed(character) || character == '/' || character == '+'
+			|| character == '#') {
+			return false;
+		}
+		at += bytes;
+	}
+	return true;
+}
+
+/* Is every character one that a topic on the wire may have? */
+static bool template_characters_valid(const char *text, size_t length)
+{
+	size_t at = 0;
+
+	while (at < length) {
+		uint32_t character;
+		size_t bytes = utf8_next(text + at, length - at, &character);
+
+		if (bytes == 0 || !character_allowed(character)) {
+			return false;
+		}
+		at += bytes;
+	}
+	return true;
+}
+
+/* The placeholder that begins at `text`, and its length with the braces; 0: none of ours. */
+static size_t placeholder_parse(const char *text, enum topic_placeholder *placeholder)
+{
+	static const struct {
+		const char *text;
+		enum topic_placeholder placeholder;
+	} known[] = { { "{device}", TOPIC_DEVICE }, { "{fleet}", TOPIC_FLEET } };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		size_t length = strlen(known[i].text);
+
+		if (strncmp(text, known[i].text, length) == 0) {
+			*placeholder = known[i].placeholder;
+			return length;
+		}
+	}
+	return 0;
+}
+
+static enum ota_err template_refuse(struct ota_why *why, const char *text, const char *reason)
+{
+	ota_why_set(why, "topic '%.*s' %s", (int)TOPIC_SHOWN, text, reason);
+	return OTA_ERR_INVALID;
+}
+
+enum ota_err topic_template_parse(
+	const char *text, struct topic_template *topic, struct ota_why *why)
+{
+	enum topic_placeholder placeholder = TOPIC_DEVICE;
+	size_t length = strnlen(text, TOPIC_MAX);
+	size_t placeholder_len;
+	const char *open;
+	const char *suffix;
+
+	if (length == 0) {
+		return template_refuse(why, text, "is empty, needed is a level {device} or {fleet}");
+	}
+	if (length >= TOPIC_MAX) {
+		ota_why_set(why, "topic '%.*s...' is too long, accepted are at most %d bytes",
+			(int)TOPIC_SHOWN, text, TOPIC_MAX - 1);
+		return OTA_ERR_INVALID;
+	}
+	if (!template_characters_valid(text, length)) {
+		ota_why_set(why, "a topic is not valid UTF-8 or has control characters or non-characters");
+		return OTA_ERR_INVALID;
+	}
+	if (text[0] == '$') {
+		return template_refuse(why, text, "begins with '$', such topics belong to the broker");
+	}
+	if (strpbrk(text, "+#")) {
+		return template_refuse(why, text,
+			"has a wildcard ('+' or '#'), accepted is one level"
+			" {device} or {fleet} instead");
+	}
+	open = strpbrk(text, "{}");
+	if (!open) {
+		return template_refuse(
+			why, text, "has no placeholder, needed is a level {device} or {fleet}");
+	}
+	placeholder_len = placeholder_parse(open, &placeholder);
+	if (placeholder_len == 0) {
+		return template_refuse(
+			why, text, "has an unknown placeholder, accepted are {device} and {fleet}");
+	}
+	suffix = open + placeholder_len;
+	if ((open > text && open[-1] != '/') || (*suffix != '\0' && *suffix != '/')) {
+		return template_refuse(why, text,
+			"has a placeholder that is only a part of a level,"
+			" accepted is a whole level between slashes");
+	}
+	if (strpbrk(suffix, "{}")) {
+		return template_refuse(why, text, "has more than one placeholder, accepted is one");
+	}
+
+	topic->placeholder = placeholder;
+	topic->prefix_len = (size_t)(open - text);
+	topic->suffix_len = length - topic->prefix_len - placeholder_len;
+	memcpy(topic->prefix, text, topic->prefix_len);
+	topic->prefix[topic->prefix_len] = '\0';
+	memcpy(topic->suffix, suffix, topic->suffix_len + 1);
+	return OTA_OK;
+}
+
+/*
+ * What stands in the placeholder's place; false when prefix or suffix differ.  strncmp() and not memcmp(): the topic may be
+ * shorter than the prefix.  The first byte is compared here because most foreign topics end there, without a call.
+ */
+static inline bool template_split(
+	const struct topic_template *pattern, const char *topic, struct topic_value *value)
+{
+	const char *end;
+
+	if (pattern->prefix_len > 0
+		&& (topic[0] != pattern->prefix[0]
+			|| strncmp(topic, pattern->prefix, pattern->prefix_len) != 0)) {
+		return false;
+	}
+	/* No wildcard and no id reaches into the broker's own topics (MQTT 5.0, section 4.7.2). */
+	if (pattern->prefix_len == 0 && topic[0] == '$') {
+		return false;
+	}
+	value->text = topic + pattern->prefix_len;
+	end = strchrnul(value->text, '/');
+	value->length = (size_t)(end - value->text);
+	return strcmp(end, pattern->suffix) == 0;
+}
+
+bool topic_match(const struct topic_template *pattern, const char *topic, struct topic_value *value)
+{
+	struct topic_value found;
+
+	if (!template_split(pattern, topic, &found) || !topic_id_valid(found.text, found.length)) {
+		return false;
+	}
+	*value = found;
+	return true;
+}
+
+bool topic_match_shape(const struct topic_template *pattern, const char *topic)
+{
+	struct topic_value found;
+
+	return template_split(pattern, topic, &found);
+}
+
+enum ota_err topic_render(
+	const struct topic_template *topic, const char *value, char *out, size_t size)
+{
+	size_t length = strnlen(value, TOPIC_ID_MAX + 1);
+	char *at = out;
+
+	if (!topic_id_valid(value, length) || topic->prefix_len + length + topic->suffix_len >= size) {
+		return OTA_ERR_INVALID;
+	}
+	memcpy(at, topic->prefix, topic->prefix_len);
+	at += topic->prefix_len;
+	memcpy(at, value, length);
+	at += length;
+	memcpy(at, topic->suffix, topic->suffix_len + 1);
+	return OTA_OK;
+}
