@@ -18,5 +18,5 @@
  * whole fleet: at most eligible - 1 when eligible > 1.  `percent_milli` is thousandths of a percent, 0..100000.
  * Returns -1 for arguments out of range.
  */
-OTA_MUST_USE int64_t cohort_size(
-	int64_t eligible, int32_t percent_milli, int64_t min_devices, bool first, bool last, int64_t chosen);
+OTA_MUST_USE int64_t cohort_size(int64_t eligible, int32_t percent_milli, int64_t min_devices,
+	bool first, bool last, int64_t chosen);

@@ -36,21 +36,20 @@ struct device_facts {
 
 enum eligibility {
 	ELIGIBLE = 0,
-	INELIGIBLE_CURRENT,      /* already runs this version */
-	INELIGIBLE_FLEET,        /* mix-and-match: not for this fleet */
-	INELIGIBLE_HARDWARE,     /* wrong or unknown hardware, and the release names some */
-	INELIGIBLE_SEQUENCE,     /* rollback: sequence not above the device's */
-	INELIGIBLE_BELOW_MIN,    /* needs a stepping stone; unknown versions too */
+	INELIGIBLE_CURRENT,   /* already runs this version */
+	INELIGIBLE_FLEET,     /* mix-and-match: not for this fleet */
+	INELIGIBLE_HARDWARE,  /* wrong or unknown hardware, and the release names some */
+	INELIGIBLE_SEQUENCE,  /* rollback: sequence not above the device's */
+	INELIGIBLE_BELOW_MIN, /* needs a stepping stone; unknown versions too */
 	INELIGIBLE_ABOVE_MAX,
 	INELIGIBLE_NOT_YET,
-	INELIGIBLE_EXPIRED,      /* freeze */
+	INELIGIBLE_EXPIRED, /* freeze */
 	ELIGIBILITY_COUNT
 };
 
 /* Check in the order of the enum; the first that fails is the answer. */
-OTA_MUST_USE enum eligibility eligibility_check(
-	const struct release_terms *terms, const struct device_facts *device, int64_t now_ms)
-	__attribute__((nonnull));
+OTA_MUST_USE enum eligibility eligibility_check(const struct release_terms *terms,
+	const struct device_facts *device, int64_t now_ms) __attribute__((nonnull));
 
 /* Short code for the database and the log ("wrong_hardware"), and words for people. */
 const char *eligibility_code(enum eligibility eligibility);

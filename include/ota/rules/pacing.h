@@ -12,13 +12,15 @@
 
 #include "ota/base/error.h"
 
-enum { PACING_WINDOW_MAX = 1000000 };
+enum {
+	PACING_WINDOW_MAX = 1000000
+};
 
 /* Kept in ota.rollout_stage, so that another broker continues where this one stopped. */
 struct pacing_state {
-	int32_t window;     /* how many may be in flight; 0 counts as 1 (a fresh stage) */
-	int64_t seen_ok;    /* successes already folded into the window */
-	int64_t seen_bad;   /* failed attempts already folded in */
+	int32_t window;   /* how many may be in flight; 0 counts as 1 (a fresh stage) */
+	int64_t seen_ok;  /* successes already folded into the window */
+	int64_t seen_bad; /* failed attempts already folded in */
 };
 
 struct pacing_limits {
@@ -34,5 +36,6 @@ void pacing_fold(struct pacing_state *state, int64_t ok, int64_t bad) __attribut
  * How many of `waiting` devices may be told now; `in_flight` are told and not finished in the whole rollout,
  * `told_last_minute` were told in the last 60 s.  Never negative; negative inputs give 0.
  */
-OTA_MUST_USE int64_t pacing_grants(const struct pacing_limits *limits, const struct pacing_state *state,
-	int64_t in_flight, int64_t told_last_minute, int64_t waiting) __attribute__((nonnull));
+OTA_MUST_USE int64_t pacing_grants(const struct pacing_limits *limits,
+	const struct pacing_state *state, int64_t in_flight, int64_t told_last_minute, int64_t waiting)
+	__attribute__((nonnull));

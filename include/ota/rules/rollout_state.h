@@ -26,8 +26,8 @@ enum rollout_event {
 	ROLLOUT_EV_START = 0, /* its time has come */
 	ROLLOUT_EV_PAUSE,
 	ROLLOUT_EV_RESUME,
-	ROLLOUT_EV_HALT,      /* verdict, operator or revocation */
-	ROLLOUT_EV_COMPLETE,  /* the last stage passed */
+	ROLLOUT_EV_HALT,     /* verdict, operator or revocation */
+	ROLLOUT_EV_COMPLETE, /* the last stage passed */
 	ROLLOUT_EV_CANCEL,
 	ROLLOUT_EV_SUPERSEDE, /* a newer release goes to the same fleet */
 	ROLLOUT_EVENT_COUNT

@@ -17,14 +17,17 @@
 
 #include "ota/base/error.h"
 
-enum { VERDICT_PPM = 1000000 }; /* shares are parts per million */
+enum {
+	VERDICT_PPM = 1000000
+}; /* shares are parts per million */
 
 struct stage_limits {
 	int32_t threshold_ppm; /* share of the finished that must have succeeded, 0..1000000 */
-	int32_t coverage_ppm;  /* share of the told that must have finished before a verdict, 0..1000000 */
-	bool early_halt;       /* use the sequential test */
-	bool hold;             /* after a pass wait for ota.advance_rollout */
-	bool last;             /* no stage follows */
+	int32_t
+		coverage_ppm; /* share of the told that must have finished before a verdict, 0..1000000 */
+	bool early_halt;  /* use the sequential test */
+	bool hold;        /* after a pass wait for ota.advance_rollout */
+	bool last;        /* no stage follows */
 };
 
 struct stage_counts {
@@ -46,16 +49,16 @@ enum verdict {
 };
 
 enum verdict_rule {
-	VERDICT_RULE_INVALID = 0,   /* limits or counts make no sense: wait */
-	VERDICT_RULE_TOO_MANY,      /* failures > floor(L n) */
-	VERDICT_RULE_SEQUENTIAL,    /* Wald */
-	VERDICT_RULE_CLOCK,         /* the wait is not over */
-	VERDICT_RULE_NO_EVIDENCE,   /* nobody has finished yet */
-	VERDICT_RULE_UNTOLD,        /* reachable devices still wait for their turn */
-	VERDICT_RULE_COVERAGE,      /* not enough of the told have finished */
-	VERDICT_RULE_BELOW,         /* end verdict: below the threshold */
+	VERDICT_RULE_INVALID = 0, /* limits or counts make no sense: wait */
+	VERDICT_RULE_TOO_MANY,    /* failures > floor(L n) */
+	VERDICT_RULE_SEQUENTIAL,  /* Wald */
+	VERDICT_RULE_CLOCK,       /* the wait is not over */
+	VERDICT_RULE_NO_EVIDENCE, /* nobody has finished yet */
+	VERDICT_RULE_UNTOLD,      /* reachable devices still wait for their turn */
+	VERDICT_RULE_COVERAGE,    /* not enough of the told have finished */
+	VERDICT_RULE_BELOW,       /* end verdict: below the threshold */
 	VERDICT_RULE_PASS,
-	VERDICT_RULE_EMPTY,         /* the stage added no device */
+	VERDICT_RULE_EMPTY, /* the stage added no device */
 };
 
 struct stage_decision {
@@ -68,9 +71,8 @@ struct stage_decision {
  * Decide for the open stage; `remaining_ms` is what is left of its wait (0 or below: over).
  * Invalid limits or counts (negative, ok + failed + in_flight > told) give WAIT with a reason, never ADVANCE.
  */
-OTA_MUST_USE struct stage_decision verdict_decide(
-	const struct stage_limits *limits, const struct stage_counts *counts, int64_t remaining_ms)
-	__attribute__((nonnull));
+OTA_MUST_USE struct stage_decision verdict_decide(const struct stage_limits *limits,
+	const struct stage_counts *counts, int64_t remaining_ms) __attribute__((nonnull));
 
 const char *verdict_name(enum verdict verdict);
 const char *verdict_rule_name(enum verdict_rule rule);

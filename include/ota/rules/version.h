@@ -11,7 +11,9 @@
 #include "ota/base/error.h"
 
 /* Longest version text that is accepted anywhere, in bytes without the terminating zero. */
-enum { VERSION_MAX = 64 };
+enum {
+	VERSION_MAX = 64
+};
 
 /* Is `text` a Semantic Version of at most VERSION_MAX bytes?  A leading "v" is not one. */
 OTA_MUST_USE bool version_valid(const char *text);
