@@ -21,6 +21,11 @@ enum {
 	JSON_DEPTH_LIMIT = 64,   /* no caller may ask for more: the reader recurses */
 	JSON_VALUES_MAX = 16384, /* values in one text, so that memory stays bounded */
 	JSON_NUMBER_MAX = 63,    /* characters of one number */
+	/*
+	 * Set in the `type` of a number whose text is exactly an integer within +-JSON_INTEGER_MAX.  cJSON itself looks at the low
+	 * byte and at bits 8 and 9 only.
+	 */
+	JSON_EXACT_INTEGER = 1 << 16,
 	JSON_DESCRIBE_SIZE = 96, /* room for json_describe() */
 };
 
