@@ -48,7 +48,7 @@ CREATE TABLE ota.broker (
     mosquitto   text
 );
 COMMENT ON TABLE  ota.broker IS 'Every broker that ever used this database';
-COMMENT ON COLUMN ota.broker.alive_at IS 'Last sign of life of its store thread';
+COMMENT ON COLUMN ota.broker.alive_at IS 'Last time that it was connected with all its events written';
 COMMENT ON COLUMN ota.broker.last_seq IS 'Outbox sequence number up to which its events are in this database: what makes a replay change nothing';
 
 CREATE TABLE ota.device (

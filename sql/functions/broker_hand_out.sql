@@ -1,0 +1,90 @@
+-- From a granted slot to a notice: what a broker tells its own devices, and what it takes back.
+
+CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer)
+RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
+    fleet text, hardware text, version text, sequence bigint, topic text, again boolean)
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Mark up to i_limit granted devices of this broker as notified and return them; the broker then tells them, once.
+-- Also devices that came back without having started, whose time to be told again has come (again = true).
+-- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
+BEGIN
+    PERFORM 1 FROM ota.rollout r
+      WHERE r.state IN ('running', 'completed')
+        AND (r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
+                               WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL)
+          OR r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
+                               WHERE u.retell_at <= now() AND u.state = 'notified'))
+      ORDER BY r.rollout_id FOR SHARE;
+    RETURN QUERY
+    WITH picked AS (
+        (SELECT u.rollout_id, u.device_id, false AS again
+           FROM ota.device_update u
+           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+          WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
+          ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED)
+        UNION ALL
+        (SELECT u.rollout_id, u.device_id, true
+           FROM ota.device_update u
+           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
+          WHERE u.retell_at <= now() AND u.state = 'notified'
+          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED)
+    ), told AS (
+        UPDATE ota.device_update u
+           SET state = 'notified', notified_at = now(), deadline = now() + r.download_timeout, told_session = d.session,
+               boots = 0, boots_since = now(), not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,
+               error = NULL, from_version = d.version
+          FROM picked p
+          JOIN ota.rollout r ON r.rollout_id = p.rollout_id
+          JOIN ota.device d ON d.device_id = p.device_id
+         WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id
+        RETURNING u.device_id, u.rollout_id, u.attempt, r.release_id, u.served_stage, u.deadline, p.again,
+            d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic
+    ), logged AS (
+        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
+        SELECT i_broker, t.device_id, t.rollout_id, 'notified',
+               jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)
+          FROM told t
+    )
+    SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,
+           t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again
+      FROM told t
+      JOIN ota.rollout_stage s ON s.rollout_id = t.rollout_id AND s.stage = t.served_stage;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_claim(text, integer) IS 'Plugin: take the devices that this broker tells next';
+
+CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
+RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text)
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    WITH picked AS (
+        SELECT u.rollout_id, u.device_id FROM ota.device_update u
+         WHERE u.recall AND u.broker = i_broker
+         LIMIT i_limit FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE ota.device_update u SET recall = false
+          FROM picked p WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id
+        RETURNING u.rollout_id, u.device_id
+    ), logged AS (
+        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
+        SELECT i_broker, t.device_id, t.rollout_id, 'recalled', '{}' FROM taken t
+    )
+    SELECT t.device_id, t.rollout_id, l.version, d.notify_topic
+      FROM taken t
+      JOIN ota.rollout r ON r.rollout_id = t.rollout_id
+      JOIN ota.release l ON l.release_id = r.release_id
+      JOIN ota.device d ON d.device_id = t.device_id;
+$$;
+COMMENT ON FUNCTION ota.broker_recalls(text, integer) IS 'Plugin: take the recalls that this broker has to send';
+
+CREATE OR REPLACE FUNCTION ota.broker_rollouts()
+RETURNS TABLE (rollout_id bigint, state text, report text)
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- The rollouts that still matter, each with its figures as JSON for $SYS.
+    SELECT p.rollout_id, p.state, row_to_json(p)::text
+      FROM ota.rollout_progress p
+     WHERE p.state IN ('scheduled', 'running', 'paused')
+        OR p.rollout_id IN (SELECT max(r.rollout_id) FROM ota.rollout r GROUP BY r.fleet)
+     ORDER BY p.rollout_id;
+$$;
+COMMENT ON FUNCTION ota.broker_rollouts() IS 'Plugin: active rollouts and each fleet''s newest one';

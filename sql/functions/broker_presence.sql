@@ -1,0 +1,44 @@
+-- What a broker says of itself: that it starts, and that it lives.
+
+CREATE OR REPLACE FUNCTION ota.broker_hello(i_broker text, i_plugin text, i_fresh boolean)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Called by the plugin after connecting.  i_fresh: the broker process has just started, so that none of its earlier
+-- sessions is left.  Returns the outbox sequence number up to which its events are already here.
+DECLARE
+    last  bigint;
+    away  interval;
+BEGIN
+    INSERT INTO ota.broker AS b (broker, started_at, alive_at, plugin)
+    VALUES (i_broker, now(), now(), i_plugin)
+    ON CONFLICT (broker) DO UPDATE SET plugin = excluded.plugin
+    RETURNING b.last_seq, now() - b.alive_at INTO last, away;
+
+    IF i_fresh THEN
+        UPDATE ota.broker SET started_at = now() WHERE broker = i_broker;
+        -- Devices could not report while their broker was down: that time is not counted against them.
+        UPDATE ota.device_update
+           SET deadline = deadline + away + interval '10 seconds'
+         WHERE broker = i_broker AND deadline > now() - away
+           AND state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting');
+        UPDATE ota.device_update u SET ready = false, granted_at = NULL
+          FROM ota.device d
+         WHERE d.broker = i_broker AND d.connected AND u.device_id = d.device_id
+           AND u.state = 'pending' AND (u.ready OR u.granted_at IS NOT NULL);
+        UPDATE ota.device SET connected = false, listening = false
+         WHERE broker = i_broker AND connected;
+        PERFORM ota.audit('broker_started', NULL, NULL,
+            jsonb_build_object('broker', i_broker, 'plugin', i_plugin, 'away_seconds', round(extract(epoch FROM away))));
+    END IF;
+    UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
+    RETURN last;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_hello(text, text, boolean) IS 'Plugin: a broker connects; returns its last outbox sequence number here';
+
+CREATE OR REPLACE FUNCTION ota.broker_alive(i_broker text)
+RETURNS void
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
+$$;
+COMMENT ON FUNCTION ota.broker_alive(text) IS 'Plugin: all events of this broker are in the database as of now';

@@ -1,0 +1,122 @@
+-- What the controller does.
+
+CREATE OR REPLACE FUNCTION ota.controller_open_stage(i_rollout_id bigint, i_stage integer, i_eligible bigint, i_size bigint)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Open a stage whose cohort, the earlier stages' devices included, has i_size devices: the first by ota.cohort_rank.
+-- Returns how many the stage added; -1 when the rollout is no longer running or the stage is not the next one.
+DECLARE
+    r        ota.rollout;
+    joined   bigint := 0;
+    inside   bigint;
+BEGIN
+    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    IF NOT FOUND OR r.state <> 'running' OR r.current_stage <> i_stage - 1 THEN
+        RETURN -1;
+    END IF;
+    -- Whoever starts or stops listening from here on finds the rows of this stage, see broker_write().
+    PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
+    SELECT count(*) INTO inside FROM ota.device_update WHERE rollout_id = i_rollout_id;
+    IF i_size > inside THEN
+        INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
+        SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version
+          FROM (SELECT e.device_id, d.listening, d.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
+                  FROM ota.eligible_devices(r.fleet, r.release_id) e
+                  JOIN ota.device d ON d.device_id = e.device_id
+                 WHERE e.reason IS NULL
+                   AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                                    WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
+                 ORDER BY rank, e.device_id
+                 LIMIT i_size - inside) c;
+        GET DIAGNOSTICS joined = ROW_COUNT;
+    END IF;
+    UPDATE ota.rollout_stage
+       SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
+           cohort = inside + joined, added = joined
+     WHERE rollout_id = i_rollout_id AND stage = i_stage;
+    UPDATE ota.rollout SET current_stage = i_stage, advance_requested = false WHERE rollout_id = i_rollout_id;
+    PERFORM ota.audit('stage_opened', NULL, i_rollout_id, jsonb_build_object('stage', i_stage, 'eligible', i_eligible,
+        'cohort', inside + joined, 'added', joined, 'by', 'controller'));
+    RETURN joined;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_open_stage(bigint, integer, bigint, bigint) IS 'Plugin: open the next stage of a rollout';
+
+CREATE OR REPLACE FUNCTION ota.controller_close_stage(i_rollout_id bigint, i_stage integer, i_state text, i_verdict text)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Store a stage's verdict: i_state is 'passed' or 'held' (passed, but an operator must advance).
+BEGIN
+    UPDATE ota.rollout_stage
+       SET state = i_state, verdict = i_verdict, closed_at = CASE WHEN i_state = 'passed' THEN now() END
+     WHERE rollout_id = i_rollout_id AND stage = i_stage AND state IN ('open', 'held') AND state <> i_state;
+    IF FOUND THEN
+        PERFORM ota.audit('stage_' || i_state, NULL, i_rollout_id,
+            jsonb_build_object('stage', i_stage, 'verdict', i_verdict, 'by', 'controller'));
+    END IF;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_close_stage(bigint, integer, text, text) IS 'Plugin: store the verdict on a stage';
+
+CREATE OR REPLACE FUNCTION ota.controller_grant(i_rollout_id bigint, i_count bigint)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Give up to i_count listening devices, in the order of their rank, a slot in the present stage.
+DECLARE
+    r        ota.rollout;
+    granted  bigint;
+BEGIN
+    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR SHARE;
+    IF NOT FOUND OR r.state NOT IN ('running', 'completed') THEN
+        RETURN 0;
+    END IF;
+    WITH picked AS (
+        SELECT u.device_id, d.broker
+          FROM ota.device_update u
+          JOIN ota.device d ON d.device_id = u.device_id
+         WHERE u.rollout_id = i_rollout_id AND u.state = 'pending' AND u.ready AND u.granted_at IS NULL
+           AND (u.not_before IS NULL OR u.not_before <= now())
+         ORDER BY u.rank LIMIT i_count FOR UPDATE OF u SKIP LOCKED
+    )
+    UPDATE ota.device_update u
+       SET granted_at = now(), served_stage = r.current_stage, broker = p.broker
+      FROM picked p
+     WHERE u.rollout_id = i_rollout_id AND u.device_id = p.device_id;
+    GET DIAGNOSTICS granted = ROW_COUNT;
+    IF granted > 0 THEN
+        PERFORM pg_notify('ota', 'grant');
+    END IF;
+    RETURN granted;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_grant(bigint, bigint) IS 'Plugin: give devices of the present stage their turn';
+
+CREATE OR REPLACE FUNCTION ota.controller_note(i_rollout_id bigint, i_next_action text, i_next_at_ms bigint,
+    i_stage integer, i_window integer, i_pacing_ok bigint, i_pacing_bad bigint)
+RETURNS void
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    -- Keep what the controller means to do next, and the state of the pacing.
+    UPDATE ota.rollout SET next_action = i_next_action, next_at = to_timestamp(i_next_at_ms / 1000.0)
+     WHERE rollout_id = i_rollout_id
+       AND (next_action IS DISTINCT FROM i_next_action OR next_at IS DISTINCT FROM to_timestamp(i_next_at_ms / 1000.0));
+    UPDATE ota.rollout_stage SET pacing_window = i_window, pacing_ok = i_pacing_ok, pacing_bad = i_pacing_bad
+     WHERE rollout_id = i_rollout_id AND stage = i_stage
+       AND (pacing_window, pacing_ok, pacing_bad) IS DISTINCT FROM (i_window, i_pacing_ok, i_pacing_bad);
+$$;
+COMMENT ON FUNCTION ota.controller_note IS 'Plugin: what happens next, and the pacing so far';
+
+CREATE OR REPLACE FUNCTION ota.controller_expired(i_limit integer)
+RETURNS TABLE (device_id text, rollout_id bigint)
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- Devices whose deadline has passed.  A broker that is cut off from the database may hold their reports: while it was
+    -- last heard of less than ten minutes but more than ten seconds ago its devices are left alone.
+    SELECT u.device_id, u.rollout_id
+      FROM ota.device_update u
+      LEFT JOIN ota.broker b ON b.broker = u.broker
+     WHERE u.deadline < now()
+       AND u.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
+       AND (b.alive_at IS NULL OR b.alive_at > now() - interval '10 seconds' OR b.alive_at < now() - interval '10 minutes')
+     ORDER BY u.deadline LIMIT i_limit;
+$$;
+COMMENT ON FUNCTION ota.controller_expired(integer) IS 'Plugin: devices that kept silent beyond their deadline';

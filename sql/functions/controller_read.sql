@@ -1,0 +1,68 @@
+-- What the controller decides upon.  The controller is the broker that holds the advisory lock; its rules are C.
+
+CREATE OR REPLACE FUNCTION ota.controller_read()
+RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version text, release_state text,
+    current_stage integer, stages integer, advance_requested boolean, next_action text, next_at_ms bigint,
+    threshold_ppm integer, coverage_ppm integer, early_halt boolean, slow_start boolean, approval boolean,
+    max_in_flight integer, per_minute integer,
+    stage_state text, label text, remaining_ms bigint, wait_until_ms bigint, hold boolean, cohort bigint, added bigint,
+    in_flight bigint, succeeded bigint, failed bigint, attempts_failed bigint, forgiven_ok bigint, forgiven_failed bigint,
+    pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint,
+    next_percent_milli integer, next_min_devices integer, next_label text)
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
+           r.current_stage, n.stages, r.advance_requested, r.next_action, (extract(epoch FROM r.next_at) * 1000)::bigint,
+           round(r.success_threshold * 1000000)::integer,
+           round(coalesce((r.options ->> 'coverage')::numeric, 0.9) * 1000000)::integer,
+           coalesce((r.options ->> 'early_halt')::boolean, true),
+           coalesce(r.options ->> 'pacing', 'slow_start') = 'slow_start',
+           coalesce((r.options ->> 'approval')::boolean, false),
+           coalesce(r.max_in_flight, 0), coalesce(r.per_minute, 0),
+           s.state, s.label, (extract(epoch FROM s.wait_until - now()) * 1000)::bigint,
+           (extract(epoch FROM s.wait_until) * 1000)::bigint, s.hold, s.cohort, s.added,
+           s.in_flight, s.succeeded, s.failed, s.attempts_failed, s.forgiven_ok, s.forgiven_failed,
+           s.pacing_window, s.pacing_ok, s.pacing_bad, n.in_flight,
+           round(x.percent * 1000)::integer, x.min_devices, x.label
+      FROM ota.rollout r
+      JOIN ota.release l ON l.release_id = r.release_id
+      JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight
+                      FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
+      LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
+      LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1
+     WHERE r.state IN ('scheduled', 'running', 'paused', 'completed')
+     ORDER BY r.rollout_id;
+$$;
+COMMENT ON FUNCTION ota.controller_read() IS 'Plugin: the rollouts that may need a step, with their figures';
+
+CREATE OR REPLACE FUNCTION ota.controller_waiting(i_rollout_id bigint, i_limit bigint)
+RETURNS bigint
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- How many devices of the rollout could be told now; counts up to i_limit only.
+    SELECT count(*) FROM (
+        SELECT 1 FROM ota.device_update u
+         WHERE u.rollout_id = i_rollout_id AND u.state = 'pending' AND u.ready AND u.granted_at IS NULL
+           AND (u.not_before IS NULL OR u.not_before <= now())
+         LIMIT i_limit) w;
+$$;
+COMMENT ON FUNCTION ota.controller_waiting(bigint, bigint) IS 'Plugin: devices that wait for a slot';
+
+CREATE OR REPLACE FUNCTION ota.controller_told_since(i_rollout_id bigint, i_since interval)
+RETURNS bigint
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    SELECT count(*) FROM ota.device_update u
+     WHERE u.rollout_id = i_rollout_id AND u.notified_at > now() - i_since;
+$$;
+COMMENT ON FUNCTION ota.controller_told_since(bigint, interval) IS 'Plugin: how many were told lately, for the cap per minute after a take-over';
+
+CREATE OR REPLACE FUNCTION ota.controller_eligible(i_rollout_id bigint, OUT eligible bigint, OUT chosen bigint)
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- How many devices the percentages are of: those already in the rollout and those that could still join.
+    WITH r AS (SELECT * FROM ota.rollout WHERE rollout_id = i_rollout_id),
+         inside AS (SELECT count(*) AS n FROM ota.device_update u WHERE u.rollout_id = i_rollout_id),
+         outside AS (SELECT count(*) AS n
+                       FROM r, ota.eligible_devices(r.fleet, r.release_id) e
+                      WHERE e.reason IS NULL AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                            WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id))
+    SELECT inside.n + outside.n, inside.n FROM inside, outside;
+$$;
+COMMENT ON FUNCTION ota.controller_eligible(bigint) IS 'Plugin: what a stage''s percentage is of, and how many are in already';
