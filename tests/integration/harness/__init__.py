@@ -1,0 +1,12 @@
+"""What the integration tests are made of: private servers, keys, devices and waiting."""
+
+from .broker import Broker
+from .device import Client, Device, manifest_of
+from .fleet import Fleet
+from .postgres import Database, Postgres
+from .process import free_port, stays, wait_for
+from .signing import KINDS, Keys, Signer, envelope, pae
+from .site import Site
+
+__all__ = ["Broker", "Client", "Database", "Device", "Fleet", "KINDS", "Keys", "Postgres", "Signer", "Site", "envelope",
+           "free_port", "manifest_of", "pae", "stays", "wait_for"]

@@ -1,0 +1,155 @@
+"""A private PostgreSQL cluster and databases in it."""
+
+import itertools
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+
+import psycopg2
+import psycopg2.extras
+
+from .process import die_with_parent, stop, wait_for
+
+
+def _bin_dir():
+    versions = [
+        (int(path.parent.name), path)
+        for path in pathlib.Path("/usr/lib/postgresql").glob("*/bin")
+        if path.parent.name.isdigit() and (path / "initdb").exists()
+    ]
+    assert versions and max(versions)[0] >= 15, "PostgreSQL 15 or newer is not installed"
+    return max(versions)[1]
+
+
+class Postgres:
+    """One cluster, on a socket in its own folder only."""
+
+    def __init__(self, folder):
+        self.bin = _bin_dir()
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(mode=0o700)
+        self.port = 5432  # names the socket; nothing listens on TCP
+        self._identity = {}
+        if os.geteuid() == 0:  # PostgreSQL refuses root
+            account = pwd.getpwnam("postgres")
+            self._identity = {
+                "user": account.pw_uid, "group": account.pw_gid, "extra_groups": [account.pw_gid]
+            }
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self.process = None
+        self._names = itertools.count(1)
+        self._run("initdb", "-D", self.folder / "data", "-U", "postgres", "-A", "trust",
+                  "-E", "UTF8", "--no-locale", "--no-sync")
+
+    def _run(self, program, *arguments):
+        done = subprocess.run([self.bin / program, *arguments], cwd="/", stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, **self._identity)
+        assert done.returncode == 0, done.stdout.decode()
+
+    def start(self):
+        log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-p", str(self.port),
+             "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "timezone=UTC"],
+            cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            preexec_fn=die_with_parent(signal.SIGINT), **self._identity)
+        log.close()
+        wait_for(self.ready, 30, "PostgreSQL accepts connections")
+
+    def ready(self):
+        try:
+            psycopg2.connect(self.conninfo("postgres")).close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def stop(self):
+        """An orderly end that breaks the connections."""
+        stop(self.process, signal.SIGINT)
+
+    def kill(self):
+        """As after a power cut: the next start recovers from the log."""
+        stop(self.process, signal.SIGQUIT)
+
+    def destroy(self):
+        if self.process:
+            stop(self.process, signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def conninfo(self, database):
+        return f"host={self.folder} port={self.port} user=postgres dbname={database}"
+
+    def create_database(self):
+        name = f"ota_{next(self._names)}"
+        with Database(self, "postgres") as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        return Database(self, name)
+
+    def drop_database(self, database):
+        database.close()
+        with Database(self, "postgres") as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
+
+
+class Database:
+    """One database; each statement is its own transaction."""
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+        self.conninfo = server.conninfo(name)
+        self._connection = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _cursor(self):
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg2.connect(self.conninfo)
+            self._connection.autocommit = True
+        return self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
+
+    def execute(self, sql, *values):
+        try:
+            with self._cursor() as cursor:
+                cursor.execute(sql, values or None)
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            self.close()
+            raise
+
+    rows = execute
+
+    def row(self, sql, *values):
+        rows = self.execute(sql, *values)
+        assert len(rows) <= 1, f"{len(rows)} rows: {sql}"
+        return rows[0] if rows else None
+
+    def value(self, sql, *values):
+        row = self.row(sql, *values)
+        return next(iter(row.values())) if row else None
+
+    def column(self, sql, *values):
+        return [next(iter(row.values())) for row in self.execute(sql, *values)]
+
+    def refused(self, sql, *values):
+        """Runs a statement that the database must refuse with its own words; returns them."""
+        try:
+            self.execute(sql, *values)
+        except psycopg2.OperationalError:
+            raise
+        except psycopg2.Error as error:
+            assert error.pgcode and error.diag.message_primary, error
+            return error.diag.message_primary
+        raise AssertionError(f"was accepted: {sql} {values}")
