@@ -47,10 +47,18 @@ enum eligibility {
 	ELIGIBILITY_COUNT
 };
 
-/* Check in the order of the enum; the first that fails is the answer. */
+/*
+ * Check in the order of the enum; the first that fails is the answer.  `now_ms` since the Unix epoch; the release is
+ * handed out from not_before_ms on and no longer at expires_ms.  What is unknown fails closed: a device without a
+ * fleet, hardware or readable version does not pass a list or a bound, and an unreadable bound passes nobody.
+ * CURRENT compares the exact text, build metadata included, so that 1.0.0+b may follow 1.0.0+a.
+ */
 OTA_MUST_USE enum eligibility eligibility_check(const struct release_terms *terms,
 	const struct device_facts *device, int64_t now_ms) __attribute__((nonnull));
 
-/* Short code for the database and the log ("wrong_hardware"), and words for people. */
+/*
+ * Short code for the database and the log: eligible, current, wrong_fleet, wrong_hardware, old_sequence,
+ * below_min_version, above_max_version, not_yet, expired; and words for people.  Static; never NULL.
+ */
 const char *eligibility_code(enum eligibility eligibility);
 const char *eligibility_words(enum eligibility eligibility);

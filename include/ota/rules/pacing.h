@@ -29,12 +29,17 @@ struct pacing_limits {
 	int32_t per_minute;    /* 0: no cap */
 };
 
-/* Fold new outcomes into the window: first the failures (each halves), then the successes (each adds one). */
+/*
+ * Fold new outcomes into the window: first the failures (each halves), then the successes (each adds one).  `ok` and
+ * `bad` are the stage's totals so far, not what is new.  Totals that went down (an operator's retry takes an outcome
+ * back) move nothing and are remembered, so that the next outcome counts.  The window stays in
+ * 1..PACING_WINDOW_MAX; failures before successes is the careful order when both arrive together.
+ */
 void pacing_fold(struct pacing_state *state, int64_t ok, int64_t bad) __attribute__((nonnull));
 
 /*
  * How many of `waiting` devices may be told now; `in_flight` are told and not finished in the whole rollout,
- * `told_last_minute` were told in the last 60 s.  Never negative; negative inputs give 0.
+ * `told_last_minute` were told in the last 60 s.  Never negative; negative inputs and caps give 0.
  */
 OTA_MUST_USE int64_t pacing_grants(const struct pacing_limits *limits,
 	const struct pacing_state *state, int64_t in_flight, int64_t told_last_minute, int64_t waiting)

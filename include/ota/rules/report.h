@@ -24,8 +24,11 @@ enum report_status {
 	REPORT_STATUS_COUNT
 };
 
-/* Find the status by name, in any letter case; `length` bytes, not terminated.  False: unknown. */
+/*
+ * Find the status by name, in any letter case (ASCII only, whatever the locale); `length` bytes, not terminated.
+ * False: unknown, or `text` is NULL; `status` is then unchanged.
+ */
 OTA_MUST_USE bool report_status_parse(const char *text, size_t length, enum report_status *status);
 
-/* The name in capitals, as in the contract. */
+/* The name in capitals, as in the contract.  Static; never NULL. */
 const char *report_status_name(enum report_status status);

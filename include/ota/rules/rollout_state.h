@@ -40,11 +40,14 @@ struct rollout_transition {
 	const char *why;
 };
 
-/* The row for (from, event); NULL: impossible. */
+/* The row for (from, event), of static storage; NULL: impossible. */
 OTA_MUST_USE const struct rollout_transition *rollout_next(
 	enum rollout_state from, enum rollout_event event);
-const struct rollout_transition *rollout_transitions(size_t *count);
 
+/* The whole table, for tests and for printing it as a diagram. */
+const struct rollout_transition *rollout_transitions(size_t *count) __attribute__((nonnull));
+
+/* Names as in the column ota.rollout.state, static and never NULL; parse returns false for anything else. */
 const char *rollout_state_name(enum rollout_state state);
 OTA_MUST_USE bool rollout_state_parse(const char *name, enum rollout_state *state);
 const char *rollout_event_name(enum rollout_event event);

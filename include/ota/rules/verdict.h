@@ -4,10 +4,17 @@
  * Pure: integers in, decision out.  Thread: any.
  *
  * Rules, in this order (the first that fires is the decision):
- *   early halt, certain  failures > floor(L * cohort): the end verdict could no longer be a pass
- *   early halt, likely   Wald's sequential test of p = L against p = min(3 L, (1 + L) / 2), false alarm 1 %
- *   ...                  see verdict.c for the rest
- * with L = 1 - threshold.  Source: A. Wald, Sequential Tests of Statistical Hypotheses, Ann. Math. Statist.
+ *   too many    failures > floor(L n): the end verdict could no longer be a pass: halt
+ *   sequential  Wald's test of p = L against p = min(3 L, (1 + L) / 2), false alarm 1 %: halt
+ *   clock       the wait is not over: wait.  Not asked in the last stage, which ends when its devices have finished
+ *   empty       the stage added nobody, told nobody and nobody waits: go on
+ *   untold      more than floor((1 - coverage) n) reachable devices wait for their turn (last stage: any): wait
+ *   no evidence nobody has finished: wait
+ *   coverage    fewer than ceil(coverage * told) have finished (last stage: anybody in flight): wait
+ *   below       ok / finished < threshold: halt
+ *   pass        complete in the last stage, else hold or advance
+ * with L = 1 - threshold and n = max(added, told): the stage's own devices; latecomers of earlier stages, which the
+ * open stage serves, may raise told above added.  All in integers but the sequential test.  Source: A. Wald, Sequential Tests of Statistical Hypotheses, Ann. Math. Statist.
  * 16 (1945); the bound 1/alpha on the likelihood ratio holds for every stopping time (J. Ville, 1939).
  */
 #pragma once
@@ -69,10 +76,12 @@ struct stage_decision {
 
 /*
  * Decide for the open stage; `remaining_ms` is what is left of its wait (0 or below: over).
- * Invalid limits or counts (negative, ok + failed + in_flight > told) give WAIT with a reason, never ADVANCE.
+ * Invalid limits or counts (negative, above 10^12, ok + failed + in_flight > told) give WAIT with a reason, never
+ * ADVANCE.
  */
 OTA_MUST_USE struct stage_decision verdict_decide(const struct stage_limits *limits,
 	const struct stage_counts *counts, int64_t remaining_ms) __attribute__((nonnull));
 
+/* Short names for the database and the log, static and never NULL. */
 const char *verdict_name(enum verdict verdict);
 const char *verdict_rule_name(enum verdict_rule rule);

@@ -15,7 +15,7 @@ enum {
 	VERSION_MAX = 64
 };
 
-/* Is `text` a Semantic Version of at most VERSION_MAX bytes?  A leading "v" is not one. */
+/* Is `text` a Semantic Version of at most VERSION_MAX bytes?  A leading "v" is not one, nor is NULL. */
 OTA_MUST_USE bool version_valid(const char *text);
 
 /*
