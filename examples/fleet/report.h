@@ -1,0 +1,40 @@
+/*
+ * report - a device's status messages.
+ *
+ * Thread: the fleet's.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "verify.h"
+
+struct device;
+
+enum report_status {
+	REPORT_NONE,
+	REPORT_IDLE,
+	REPORT_DOWNLOADING,
+	REPORT_VERIFYING,
+	REPORT_APPLYING,
+	REPORT_REBOOTING,
+	REPORT_SUCCESS,
+	REPORT_FAILED,
+	REPORT_ROLLED_BACK,
+	REPORT_REJECTED,
+	REPORT_DEFERRED,
+	REPORT_COUNT
+};
+
+/* The word in the report; "" for REPORT_NONE. */
+const char *report_status_name(enum report_status status);
+
+/*
+ * Publish a report with QoS 1 and remember it; an outcome also goes to the CSV and the counters.
+ * Returns its message id, or 0 when nothing was sent (an article-style device reports only the
+ * end).  Without a connection the report waits in the client library.
+ */
+int report_send(struct device *device, enum report_status status, enum update_error error);
+
+/* Publish the last report again, for a broker that asks twice. */
+void report_repeat(struct device *device);
