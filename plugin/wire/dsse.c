@@ -153,23 +153,25 @@ uint8_t *dsse_pae(
 	const char *payload_type, const uint8_t *body, size_t body_length, size_t *pae_length)
 {
 	/* "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body, lengths as decimal ASCII (protocol.md). */
-	int head =
-		snprintf(NULL, 0, "DSSEv1 %zu %s %zu ", strlen(payload_type), payload_type, body_length);
 	uint8_t *pae = NULL;
+	char *head = NULL;
+	int head_length =
+		asprintf(&head, "DSSEv1 %zu %s %zu ", strlen(payload_type), payload_type, body_length);
 
-	if (head < 0 || body_length > SIZE_MAX / 2) {
+	if (head_length < 0) {
 		return NULL;
 	}
-	pae = malloc((size_t)head + body_length + 1);
-	if (!pae) {
-		return NULL;
+	if (body_length <= SIZE_MAX / 2) {
+		pae = malloc((size_t)head_length + body_length + 1);
 	}
-	(void)snprintf((char *)pae, (size_t)head + 1, "DSSEv1 %zu %s %zu ", strlen(payload_type),
-		payload_type, body_length);
-	if (body_length > 0) {
-		memcpy(pae + head, body, body_length);
+	if (pae) {
+		memcpy(pae, head, (size_t)head_length);
+		if (body_length > 0) {
+			memcpy(pae + head_length, body, body_length);
+		}
+		*pae_length = (size_t)head_length + body_length;
 	}
-	*pae_length = (size_t)head + body_length;
+	free(head);
 	return pae;
 }
 

@@ -1,0 +1,178 @@
+#include "ota/wire/notice.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/wire/json.h"
+#include "ota/wire/time.h"
+
+enum {
+	PEEK_DEPTH_MAX = 8,
+	NOTICE_FIXED_ROOM = 160, /* what a rendering adds besides the stage: names, integers, a time */
+};
+
+struct notice_template {
+	size_t length;
+	char head[]; /* {"version":...,"rollout": and no further; not terminated */
+};
+
+static char *append(char *out, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(out, text, length);
+	return out + length;
+}
+
+/* A text member: how it starts, and its value, which ends with a quote. */
+struct text_member {
+	const char *start;
+	const char *value; /* NULL: left out */
+};
+
+enum ota_err notice_template_make(const struct release *release, struct notice_template **out)
+{
+	const struct manifest *manifest = release->manifest;
+	const struct text_member before_size[] = {
+		{ "{\"version\":\"", manifest->terms.version },
+		{ ",\"url\":\"", manifest->url },
+		{ ",\"sha256\":\"", manifest->sha256 },
+	};
+	const struct text_member after_size[] = {
+		{ ",\"releaseNotes\":\"", manifest->release_notes },
+		{ ",\"signature\":\"", release->signature_base64 },
+	};
+	const size_t before = sizeof(before_size) / sizeof(before_size[0]);
+	const size_t after = sizeof(after_size) / sizeof(after_size[0]);
+	struct notice_template *notice = NULL;
+	/* Room for the fixed parts, among them one integer; the rest is counted. */
+	size_t room = 256;
+	char digits[32];
+	char *at = NULL;
+
+	for (size_t i = 0; i < before; i++) {
+		room += json_escaped_length(before_size[i].value);
+	}
+	for (size_t i = 0; i < after; i++) {
+		room += after_size[i].value ? json_escaped_length(after_size[i].value) : 0;
+	}
+	room += release->envelope ? strlen(release->envelope) : 0;
+	notice = malloc(sizeof(*notice) + room);
+	if (!notice) {
+		return OTA_ERR_NOMEM;
+	}
+	at = notice->head;
+	for (size_t i = 0; i < before; i++) {
+		at = append(json_escape(before_size[i].value, append(at, before_size[i].start)), "\"");
+	}
+	(void)snprintf(digits, sizeof(digits), "%" PRId64, manifest->size);
+	at = append(append(at, ",\"size\":"), digits);
+	for (size_t i = 0; i < after; i++) {
+		if (after_size[i].value) {
+			at = append(json_escape(after_size[i].value, append(at, after_size[i].start)), "\"");
+		}
+	}
+	if (release->envelope) {
+		at = append(append(at, ",\"manifest\":"), release->envelope);
+	}
+	at = append(at, ",\"rollout\":");
+	notice->length = (size_t)(at - notice->head);
+	*out = notice;
+	return OTA_OK;
+}
+
+void notice_template_free(struct notice_template *notice)
+{
+	free(notice);
+}
+
+enum ota_err notice_render(const struct notice_template *notice, int64_t rollout, int32_t attempt,
+	const char *stage, int64_t deadline_ms, char **payload, size_t *length)
+{
+	char numbers[96];
+	char deadline[TIME_TEXT_SIZE];
+	const char *label = stage ? stage : "";
+	size_t room = notice->length + json_escaped_length(label) + NOTICE_FIXED_ROOM;
+	char *text = NULL;
+	char *at = NULL;
+
+	/* What cannot be read back at the last check would never be delivered. */
+	if (room > NOTICE_PAYLOAD_MAX) {
+		return OTA_ERR_FULL;
+	}
+	text = malloc(room);
+	if (!text) {
+		return OTA_ERR_NOMEM;
+	}
+	(void)snprintf(numbers, sizeof(numbers), "%" PRId64 ",\"attempt\":%" PRId32 ",\"stage\":\"",
+		rollout, attempt);
+	time_format_rfc3339(deadline_ms, deadline);
+	memcpy(text, notice->head, notice->length);
+	at = append(text + notice->length, numbers);
+	at = append(json_escape(label, at), "\",\"deadline\":\"");
+	at = append(append(at, deadline), "\"}");
+	*at = '\0';
+	*payload = text;
+	*length = (size_t)(at - text);
+	return OTA_OK;
+}
+
+enum ota_err notice_render_recall(
+	int64_t rollout, const char *version, char **payload, size_t *length)
+{
+	size_t room = json_escaped_length(version) + 96;
+	char *text = malloc(room);
+	char *at = NULL;
+	char digits[32];
+
+	if (!text) {
+		return OTA_ERR_NOMEM;
+	}
+	(void)snprintf(digits, sizeof(digits), "%" PRId64, rollout);
+	at = append(append(text, "{\"action\":\"cancel\",\"rollout\":"), digits);
+	at = append(json_escape(version, append(at, ",\"version\":\"")), "\"}");
+	*at = '\0';
+	*payload = text;
+	*length = (size_t)(at - text);
+	return OTA_OK;
+}
+
+enum ota_err notice_peek(const void *payload, size_t length, int64_t *rollout, int32_t *attempt)
+{
+	enum ota_err err = OTA_ERR_INVALID;
+	const char *action = NULL;
+	const char *version = NULL;
+	int64_t read_rollout = 0;
+	int64_t read_attempt = 0;
+	cJSON *root = NULL;
+
+	if (!payload || length > NOTICE_PAYLOAD_MAX) {
+		return OTA_ERR_INVALID;
+	}
+	err = json_parse_object(payload, length, PEEK_DEPTH_MAX, &root, NULL);
+	if (err) {
+		return err;
+	}
+	err = json_text(root, "version", SIZE_MAX, &version, NULL);
+	if (!err) {
+		err = json_integer(root, "rollout", 1, JSON_INTEGER_MAX, &read_rollout, NULL);
+	}
+	if (!err && json_member(root, "action")) {
+		err = json_text(root, "action", SIZE_MAX, &action, NULL);
+		if (!err && strcmp(action, "cancel") != 0) {
+			err = OTA_ERR_INVALID;
+		}
+	} else if (!err) {
+		err = json_integer(root, "attempt", 1, INT32_MAX, &read_attempt, NULL);
+	}
+	cJSON_Delete(root);
+	if (err) {
+		return OTA_ERR_INVALID;
+	}
+	*rollout = read_rollout;
+	*attempt = (int32_t)read_attempt;
+	return OTA_OK;
+}
