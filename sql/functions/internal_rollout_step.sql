@@ -1,0 +1,177 @@
+-- The only way in which a rollout changes its state.
+
+CREATE OR REPLACE FUNCTION ota.rollout_recall(i_rollout_id bigint)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Take the release back from the devices of a rollout that have been told and have not begun to apply it.  Whoever is
+-- applying or rebooting runs on: interrupting that is more dangerous than finishing it.
+-- One statement for each kind of row, so that each finds its rows through a partial index.
+BEGIN
+    UPDATE ota.device_update
+       SET state = 'cancelled', error = 'RECALLED', finished_at = now(), recall = true, retell_at = NULL
+     WHERE rollout_id = i_rollout_id AND state = 'notified';
+    UPDATE ota.device_update
+       SET recall = true
+     WHERE rollout_id = i_rollout_id AND state IN ('downloading', 'verifying');
+    UPDATE ota.device_update
+       SET granted_at = NULL
+     WHERE rollout_id = i_rollout_id AND state = 'pending' AND granted_at IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_recall(bigint) IS 'Internal: recall what has been told and not been applied, take back slots';
+
+CREATE OR REPLACE FUNCTION ota.rollout_reopen(i_rollout_id bigint, i_stage integer)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- After a halt: the halted stage opens again with a clean slate, and recalled devices may be told once more.
+BEGIN
+    UPDATE ota.device_update u
+       SET state = 'pending', attempt = u.attempt + 1, error = NULL, finished_at = NULL, notified_at = NULL, granted_at = NULL,
+           deadline = NULL, recall = false, ready = d.listening
+      FROM ota.rollout r, ota.device d
+     WHERE u.rollout_id = i_rollout_id AND u.state = 'cancelled' AND u.error = 'RECALLED'
+       AND r.rollout_id = u.rollout_id AND d.device_id = u.device_id AND d.fleet = r.fleet;
+    -- Recalls that no broker has sent yet are not sent any more.
+    UPDATE ota.device_update SET recall = false WHERE rollout_id = i_rollout_id AND recall;
+    -- After the rows, whose trigger moves the counters.  The time of the halt is not counted as the stage's wait.
+    UPDATE ota.rollout_stage
+       SET state = 'open', closed_at = NULL, verdict = NULL, wait_until = wait_until + (now() - closed_at),
+           forgiven_ok = succeeded, forgiven_failed = failed,
+           pacing_window = 0, pacing_ok = succeeded, pacing_bad = attempts_failed
+     WHERE rollout_id = i_rollout_id AND stage = i_stage AND state = 'halted';
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_reopen(bigint, integer) IS 'Internal: open a halted stage again';
+
+CREATE OR REPLACE FUNCTION ota.rollout_step(rollout_id bigint, event text, reason text, who text)
+RETURNS text
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Take a rollout one step along ota.rollout_transition, with everything that belongs to the step, and write it down.
+-- event: start, pause, resume, halt, complete, cancel, supersede; reason: why (null: for start and complete the reason
+-- stays, else "by operator"); who: in whose name (null: who this session logged in as).  Returns the new state.
+-- Errors: P0002 no such rollout; 55000 the step is impossible now.
+#variable_conflict use_column
+DECLARE
+    r       ota.rollout;
+    target  text;
+    other   bigint;
+    why     text := nullif(btrim(rollout_step.reason), '');
+BEGIN
+    -- A rollout that begins takes its fleet over.  Before the lock: supersede_others locks the fleet first, then rollouts.
+    IF rollout_step.event = 'start' OR rollout_step.event = 'resume' AND EXISTS (SELECT 1 FROM ota.rollout o
+            WHERE o.rollout_id = rollout_step.rollout_id AND o.state IN ('paused', 'halted') AND o.started_at IS NULL) THEN
+        PERFORM ota.rollout_supersede_others(rollout_step.rollout_id);
+    END IF;
+
+    SELECT * INTO r FROM ota.rollout o WHERE o.rollout_id = rollout_step.rollout_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = format('there is no rollout %s', coalesce(rollout_step.rollout_id::text, '(null)')),
+            HINT = 'The rollouts are in the view ota.rollout_progress.';
+    END IF;
+    SELECT t.to_state INTO target FROM ota.rollout_transition t WHERE t.from_state = r.state AND t.event = rollout_step.event;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('rollout %s is %s: %s is not possible', r.rollout_id, r.state, coalesce(rollout_step.event, '(null)')),
+            HINT = coalesce('Possible now: ' || (SELECT string_agg(t.event, ', ' ORDER BY t.event)
+                                                   FROM ota.rollout_transition t WHERE t.from_state = r.state) || '.',
+                            format('A %s rollout is final; start a new one.', r.state));
+    END IF;
+    IF target IN ('running', 'paused') AND r.state NOT IN ('running', 'paused') THEN
+        SELECT o.rollout_id INTO other FROM ota.rollout o
+         WHERE o.fleet = r.fleet AND o.state IN ('running', 'paused') AND o.rollout_id <> r.rollout_id;
+        IF FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = '55000',
+                MESSAGE = format('rollout %s cannot %s: rollout %s of fleet "%s" is active', r.rollout_id, rollout_step.event, other, r.fleet),
+                HINT = 'A fleet has one active rollout at a time; cancel one of them.';
+        END IF;
+    END IF;
+
+    UPDATE ota.rollout
+       SET state = target,
+           reason = coalesce(why, CASE WHEN rollout_step.event IN ('start', 'complete') THEN r.reason ELSE 'by operator' END),
+           started_at = CASE WHEN target = 'running' THEN coalesce(r.started_at, now()) ELSE r.started_at END,
+           finished_at = CASE WHEN target IN ('running', 'paused') THEN NULL ELSE coalesce(r.finished_at, now()) END,
+           paused_at = CASE WHEN target = 'paused' THEN now() END,
+           advance_requested = r.advance_requested AND target IN ('running', 'paused'),
+           next_action = CASE target WHEN 'running' THEN 'the controller looks at it next'
+                                     WHEN 'paused' THEN 'waits for ota.resume_rollout'
+                                     WHEN 'halted' THEN 'waits for ota.resume_rollout or ota.cancel_rollout' END,
+           next_at = CASE WHEN target = 'running' THEN now() END
+     WHERE rollout_id = r.rollout_id
+    RETURNING reason INTO why;
+
+    -- The time of a pause is not counted as the open stage's wait, whatever ends the pause.
+    IF r.state = 'paused' AND r.paused_at IS NOT NULL THEN
+        UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - r.paused_at)
+         WHERE rollout_id = r.rollout_id AND state = 'open';
+    END IF;
+    CASE target
+        WHEN 'paused' THEN
+            UPDATE ota.device_update SET granted_at = NULL
+             WHERE rollout_id = r.rollout_id AND state = 'pending' AND granted_at IS NOT NULL;
+        WHEN 'running' THEN
+            IF r.state = 'halted' THEN
+                PERFORM ota.rollout_reopen(r.rollout_id, r.current_stage);
+            END IF;
+        WHEN 'halted', 'cancelled', 'superseded' THEN
+            PERFORM ota.rollout_recall(r.rollout_id);
+            IF target <> 'halted' THEN
+                UPDATE ota.device_update
+                   SET state = 'cancelled', error = upper(target), finished_at = now(), ready = false
+                 WHERE rollout_id = r.rollout_id AND state = 'pending';
+            END IF;
+            -- A halt of a completed rollout closes its last stage over again, so that resuming can open it.
+            UPDATE ota.rollout_stage SET state = 'halted', closed_at = now(), verdict = why
+             WHERE rollout_id = r.rollout_id AND stage = r.current_stage
+               AND (state IN ('open', 'held') OR target = 'halted');
+        ELSE
+            NULL;
+    END CASE;
+
+    PERFORM ota.audit('rollout', NULL, r.rollout_id, jsonb_build_object('from', r.state, 'to', target,
+        'event', rollout_step.event, 'reason', why, 'by', coalesce(rollout_step.who, session_user)));
+    RETURN target;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_step(bigint, text, text, text) IS 'The only writer of a rollout''s state: checks the step, does what belongs to it, writes it down';
+
+CREATE OR REPLACE FUNCTION ota.rollout_supersede_others(rollout_id bigint)
+RETURNS integer
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- End every other rollout of the fleet, because this one takes over: running, paused, halted and completed ones (their
+-- latecomers are no longer served), and scheduled ones unless they wait for a later time with a newer release.
+-- Returns how many were ended.  Locks the fleet, then the rollouts by number: everybody takes them in this order.
+-- Errors: P0002 no such rollout.
+#variable_conflict use_column
+DECLARE
+    r      record;
+    other  bigint;
+    ended  integer := 0;
+BEGIN
+    SELECT o.rollout_id, o.fleet, l.version, l.sequence, session_user AS who INTO r
+      FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
+     WHERE o.rollout_id = rollout_supersede_others.rollout_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'P0002',
+            MESSAGE = format('there is no rollout %s', coalesce(rollout_supersede_others.rollout_id::text, '(null)')),
+            HINT = 'The rollouts are in the view ota.rollout_progress.';
+    END IF;
+    PERFORM 1 FROM ota.fleet f WHERE f.fleet = r.fleet FOR NO KEY UPDATE;
+    PERFORM 1 FROM ota.rollout o
+      WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id
+        AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
+      ORDER BY o.rollout_id FOR UPDATE;
+    FOR other IN
+        SELECT o.rollout_id FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
+         WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id
+           AND (o.state IN ('running', 'paused', 'halted', 'completed')
+             OR o.state = 'scheduled' AND (o.start_at <= now() OR l.sequence <= r.sequence))
+         ORDER BY o.rollout_id
+    LOOP
+        PERFORM ota.rollout_step(other, 'supersede', format('superseded by rollout %s of %s', r.rollout_id, r.version), NULL);
+        ended := ended + 1;
+    END LOOP;
+    RETURN ended;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_supersede_others(bigint) IS 'End the other rollouts of the fleet of one that begins';

@@ -1,0 +1,74 @@
+-- Which devices may get a release.  (Files are applied in the order of their names; this one needs internal_semver.)
+
+CREATE OR REPLACE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
+RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
+    -- code of include/ota/rules/eligibility.h, whose meaning and order this has; pins are looked at after "current".
+    -- fleet: its name; release_id: of ota.release; ids: only these devices (null: all).  No rows: no such fleet or release.
+    --
+    -- One statement, without SET clauses, so that it becomes part of the caller's query: a caller that asks for
+    -- `reason IS NULL` of a million devices pays one scan.  Versions are compared once for each distinct one.
+    WITH terms AS MATERIALIZED (
+        SELECT r.version, r.sequence, r.hardware, r.min_version, r.max_version,
+               ota.version_key(r.min_version) AS min_key, ota.version_key(r.max_version) AS max_key,
+               f.pinned_version AS fleet_pin,
+               coalesce(cardinality(r.fleets), 0) = 0 OR f.fleet::text = ANY (r.fleets) AS for_fleet,
+               coalesce(cardinality(r.hardware), 0) = 0 AS any_hardware,
+               now() < r.not_before AS not_yet, now() >= r.expires AS expired, r.not_before, r.expires
+          FROM ota.release r, ota.fleet f
+         WHERE r.release_id = eligible_devices.release_id AND f.fleet = eligible_devices.fleet
+    ), versions AS MATERIALIZED (
+        SELECT k.version, k.key IS NULL AS unreadable,
+               CASE WHEN t.min_version IS NULL AND t.max_version IS NULL THEN NULL
+                    WHEN k.key IS NULL THEN 'below_min_version'
+                    WHEN t.min_version IS NOT NULL AND coalesce(k.key < t.min_key, true) THEN 'below_min_version'
+                    WHEN t.max_version IS NOT NULL AND coalesce(k.key > t.max_key, true) THEN 'above_max_version'
+               END AS bounds
+          FROM terms t, (SELECT DISTINCT coalesce(d.version, '') AS version FROM ota.device d
+                          WHERE d.fleet = eligible_devices.fleet
+                            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))) v,
+               LATERAL (SELECT v.version, ota.version_key(v.version) AS key OFFSET 0) k
+    ), judged AS (
+        -- The first that fits is the answer.
+        SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
+               coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
+               t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
+               CASE WHEN d.version = t.version THEN 'current'
+                    WHEN coalesce(d.pinned_version, t.fleet_pin) <> t.version THEN 'pinned'
+                    WHEN NOT t.for_fleet THEN 'wrong_fleet'
+                    WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
+                    THEN 'wrong_hardware'
+                    WHEN d.sequence > 0 AND t.sequence <= d.sequence THEN 'old_sequence'
+                    WHEN v.bounds IS NOT NULL THEN v.bounds
+                    WHEN t.not_yet THEN 'not_yet'
+                    WHEN t.expired THEN 'expired'
+               END AS code
+          FROM terms t
+          JOIN ota.device d ON d.fleet = eligible_devices.fleet
+           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+          LEFT JOIN versions v ON v.version = coalesce(d.version, '')
+    )
+    SELECT j.device_id,
+           CASE j.code
+               WHEN 'current' THEN 'already runs it'
+               WHEN 'pinned' THEN 'pinned to ' || j.pin
+               WHEN 'wrong_fleet' THEN 'the release is not for this fleet'
+               WHEN 'wrong_hardware' THEN CASE WHEN coalesce(j.hardware, '') = ''
+                    THEN 'its hardware is unknown, and the release names some'
+                    ELSE 'the release is not for hardware ' || j.hardware END
+               WHEN 'old_sequence' THEN format('has run sequence %s, the release has %s: it would be a rollback',
+                    j.sequence, j.new_sequence)
+               WHEN 'below_min_version' THEN CASE WHEN coalesce(j.version, '') = ''
+                    THEN 'its version is unknown, and the release has bounds'
+                    WHEN j.unreadable THEN format('runs %s, which is not a Semantic Version, and the release has bounds', j.version)
+                    ELSE format('runs %s, below minVersion %s: needs a stepping stone', j.version, j.min_version) END
+               WHEN 'above_max_version' THEN format('runs %s, above maxVersion %s', j.version, j.max_version)
+               WHEN 'not_yet' THEN 'not valid before ' || j.not_before
+               WHEN 'expired' THEN 'expired at ' || j.expires
+           END,
+           j.code, j.version, j.hardware, j.connected, j.listening
+      FROM judged j;
+END;
+COMMENT ON FUNCTION ota.eligible_devices(text, bigint, text[]) IS 'Devices of a fleet, each with the reason why it cannot get a release; null: it can';

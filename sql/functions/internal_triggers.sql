@@ -1,0 +1,44 @@
+-- Triggers that hold whoever writes the tables.
+
+CREATE OR REPLACE FUNCTION ota.rollout_guard()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- A rollout begins scheduled, and its state changes only along ota.rollout_transition.
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'scheduled' THEN
+            RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('a new rollout cannot be %s', NEW.state),
+                HINT = 'A rollout begins scheduled; use ota.start_rollout.';
+        END IF;
+    ELSIF NOT EXISTS (SELECT 1 FROM ota.rollout_transition t WHERE t.from_state = OLD.state AND t.to_state = NEW.state) THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('rollout %s cannot go from %s to %s', OLD.rollout_id, OLD.state, NEW.state),
+            HINT = coalesce('Possible from here: ' || (SELECT string_agg(DISTINCT t.to_state, ', ')
+                                                         FROM ota.rollout_transition t WHERE t.from_state = OLD.state) || '.',
+                            format('A %s rollout is final; start a new one.', OLD.state));
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_guard() IS 'Trigger: refuses impossible changes of a rollout''s state';
+
+CREATE OR REPLACE TRIGGER rollout_guard_insert BEFORE INSERT ON ota.rollout
+    FOR EACH ROW EXECUTE FUNCTION ota.rollout_guard();
+CREATE OR REPLACE TRIGGER rollout_guard_update BEFORE UPDATE ON ota.rollout
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION ota.rollout_guard();
+
+CREATE OR REPLACE FUNCTION ota.wake_brokers()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Brokers listen on the channel "ota" and look at the tables when anything comes; a poll backs it up.
+BEGIN
+    PERFORM pg_notify('ota', '');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION ota.wake_brokers() IS 'Trigger: tells the brokers that there is something to look at';
+
+CREATE OR REPLACE TRIGGER release_wakes_brokers AFTER INSERT OR UPDATE OF state ON ota.release
+    FOR EACH STATEMENT EXECUTE FUNCTION ota.wake_brokers();
+CREATE OR REPLACE TRIGGER rollout_wakes_brokers AFTER INSERT OR UPDATE OF state, advance_requested ON ota.rollout
+    FOR EACH STATEMENT EXECUTE FUNCTION ota.wake_brokers();
