@@ -12,6 +12,11 @@
 /* No device means a longer wait than a year; it also keeps seconds x 1000 far from overflow. */
 static const double retry_after_max_s = 52.0 * 604800.0;
 
+/* Largest exponent of a double; PostgreSQL's numeric takes more, but not everything. */
+enum {
+	EXPONENT_MAX = 308
+};
+
 static const char statuses_accepted[] =
 	"one of IDLE DOWNLOADING VERIFYING APPLYING REBOOTING SUCCESS"
 	" FAILED ROLLED_BACK REJECTED DEFERRED";
@@ -207,6 +212,65 @@ static enum ota_err read_members(
 	return OTA_OK;
 }
 
+/*
+ * Is the exponent at `text` (what follows the 'e') one that PostgreSQL's numeric surely takes?  1e-99999 is zero to us, but
+ * numeric has no place for its digits, and one such number would make a whole batch fail.
+ */
+static bool exponent_fits(const char *text, const char *end)
+{
+	int exponent = 0;
+
+	if (text < end && (*text == '-' || *text == '+')) {
+		text++;
+	}
+	for (; text < end && *text >= '0' && *text <= '9'; text++) {
+		exponent = exponent * 10 + (*text - '0');
+		if (exponent > EXPONENT_MAX) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * Copy valid JSON without the blanks between its parts.  The device's own words and digits are kept: printing the parsed tree would
+ * round integers above 15 digits, such as times in microseconds.
+ */
+static enum ota_err compact(
+	const char *text, size_t length, struct status_report *report, struct ota_why *why)
+{
+	const char *end = text + length;
+	bool quoted = false;
+	char *out = malloc(length + 1);
+
+	if (!out) {
+		ota_why_set(why, "status report: out of memory");
+		return OTA_ERR_NOMEM;
+	}
+	report->json = out;
+	for (const char *at = text; at < end; at++) {
+		if (!quoted && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')) {
+			continue;
+		}
+		if (!quoted && (*at == 'e' || *at == 'E') && at[-1] >= '0' && at[-1] <= '9'
+			&& !exponent_fits(at + 1, end)) {
+			ota_why_set(why, "status report: a number has a large exponent, accepted are -%d to %d",
+				EXPONENT_MAX, EXPONENT_MAX);
+			return OTA_ERR_INVALID;
+		}
+		if (*at == '"') {
+			quoted = !quoted;
+		}
+		*out++ = *at;
+		if (quoted && *at == '\\') {
+			*out++ = *++at; /* an escaped quote ends no string */
+		}
+	}
+	*out = '\0';
+	report->json_length = (size_t)(out - report->json);
+	return OTA_OK;
+}
+
 enum ota_err status_report_parse(
 	const void *payload, size_t length, struct status_report *report, struct ota_why *why)
 {
@@ -224,33 +288,17 @@ enum ota_err status_report_parse(
 		return OTA_ERR_INVALID;
 	}
 	err = json_parse_object(payload, length, STATUS_DEPTH_MAX, &root, why);
-	if (err != OTA_OK) {
-		goto out;
+	if (err == OTA_OK) {
+		err = read_members(root, &found, why);
 	}
-	err = read_members(root, &found, why);
-	if (err != OTA_OK) {
-		goto out;
+	if (err == OTA_OK) {
+		err = compact(payload, length, &found, why);
 	}
-	found.json = cJSON_PrintUnformatted(root);
-	if (!found.json) {
-		ota_why_set(why, "status report: out of memory");
-		err = OTA_ERR_NOMEM;
-		goto out;
+	if (err == OTA_OK) {
+		*report = found;
+	} else {
+		free(found.json);
 	}
-	found.json_length = strlen(found.json);
-	/* Numbers can grow when they are written out: 9e8 becomes 900000000. */
-	if (found.json_length > STATUS_PAYLOAD_MAX) {
-		ota_why_set(why,
-			"status report has %zu bytes with its numbers written out, accepted are"
-			" at most %d",
-			found.json_length, STATUS_PAYLOAD_MAX);
-		err = OTA_ERR_FULL;
-		goto out;
-	}
-	*report = found;
-	found.json = NULL;
-out:
-	cJSON_free(found.json);
 	cJSON_Delete(root);
 	return err;
 }
@@ -258,7 +306,7 @@ out:
 void status_report_free(struct status_report *report)
 {
 	if (report) {
-		cJSON_free(report->json);
+		free(report->json);
 		report->json = NULL;
 		report->json_length = 0;
 	}
