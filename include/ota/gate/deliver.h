@@ -1,0 +1,75 @@
+/*
+ * deliver - notices and recalls: the last check, the sending, and the memory of what was sent.
+ *
+ * Changes come from the queue.  What concerns releases and rollouts takes effect at once, so that a halt overtakes
+ * everything that waits; offers and recalls keep their order and are paced.
+ * Thread: broker.  Owns the releases handed over and all changes taken.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/gate/table.h"
+#include "ota/gate/told.h"
+#include "ota/wire/change.h"
+#include "ota/wire/notice.h"
+
+struct gate;
+struct session;
+
+enum {
+	DELIVER_WAITING_MAX = 16384, /* offers and recalls taken from the queue and not yet handled */
+	DELIVER_TAKE_MAX = 2048,     /* changes taken per round */
+	DELIVER_WINDOW_US = 40000,   /* pacing: in each window ... */
+	DELIVER_WINDOW_NOTICES =
+		400, /* ... at most so many messages; a write() each, about 10 us ... */
+	DELIVER_WINDOW_WORK_US =
+		8000, /* ... and so much work, which keeps PINGREQ answered within 100 ms */
+};
+
+/* A verified release, and the part of its notices that all devices share. */
+struct deliver_release {
+	int64_t release_id;
+	struct release *release;
+	struct notice_template *notice;
+	UT_hash_handle hh;
+};
+
+/* A rollout whose notices may go out. */
+struct deliver_rollout {
+	int64_t rollout;
+	UT_hash_handle hh;
+};
+
+struct deliver_waiting {
+	struct change *change;
+	struct deliver_waiting *prev, *next;
+};
+
+struct deliver {
+	struct deliver_release *releases;
+	struct deliver_rollout *live;
+	struct told told;
+	struct deliver_waiting *waiting;
+	size_t waiting_count;
+	int64_t window_us; /* when the present window began */
+	int64_t window_work_us;
+	int window_notices;
+};
+
+void deliver_clear(struct deliver *deliver);
+
+/* Take changes from the queue, then send what the pacing allows. */
+void deliver_work(struct gate *gate);
+
+/* Is this payload the outstanding notice of the device, of a live rollout and a valid release, or its recall? */
+OTA_MUST_USE bool deliver_is_current(
+	const struct gate *gate, const char *device, const void *payload, size_t length);
+
+/* The device answered: copies of its notice that are still queued somewhere are stale. */
+void deliver_answered(struct gate *gate, const char *device);
+
+/* The device can be told again: send the recall that it is owed. */
+void deliver_owed(struct gate *gate, struct session *session);

@@ -1,0 +1,28 @@
+/*
+ * emit - events out of the gate, into the outbox.
+ *
+ * Thread: broker.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/wire/event.h"
+
+struct gate;
+struct mosquitto;
+
+/* Stamp, encode and append.  OTA_ERR_FULL: no room now.  OTA_ERR_INVALID: the event is larger than a record. */
+OTA_MUST_USE enum ota_err emit_event(struct gate *gate, struct event *event);
+
+/* Like emit_event(), for events that nobody waits for: a failure is counted. */
+void emit_or_lose(struct gate *gate, struct event *event);
+
+/* Something was refused: counted always, recorded as far as the rate limit allows. */
+void emit_denied(
+	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason);
+
+/* A status payload that is not one; like emit_denied(). */
+void emit_malformed(
+	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason);

@@ -1,0 +1,83 @@
+/*
+ * session - the connected clients that matter here: by connection, and by the device they are.
+ *
+ * A connection is known by its `struct mosquitto *`, because the client id alone cannot tell a device from somebody who failed
+ * to log in under its name.  Contexts are freed and reused, so an entry counts only while client id and identity are still the same.
+ * Nothing here calls the broker or reads through the pointer.
+ * Thread: broker.  The table owns its sessions and their strings.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/gate/table.h"
+
+struct mosquitto;
+
+enum session_told {
+	SESSION_UNTOLD = 0, /* the store knows nothing of it */
+	SESSION_MAYBE,      /* told as "if this is a device" */
+	SESSION_TOLD,       /* told as a device */
+};
+
+struct session {
+	struct mosquitto *client; /* key; a name for the connection */
+	char *client_id;
+	char *device; /* the identity; NULL: it cannot be a device id */
+	int64_t number;
+	bool ended;     /* disconnected; kept because a 2.0 broker still shows its context in checks */
+	bool is_device; /* subscribed to its notify topic or reported */
+	bool kept;      /* came back with subscriptions of an earlier connection */
+	bool listening;
+	bool left;    /* unsubscribed from its last notify topic */
+	bool pending; /* waits for the next tick */
+	enum session_told connected;
+	uint16_t wanted; /* notify topics asked for since the last tick, as bits */
+	uint16_t heard;  /* notify topics subscribed to, as bits */
+	int notify;      /* the one to use, -1: unknown */
+	int wanted_notify;
+	char *fleet; /* from its subscription, NULL: none */
+	UT_hash_handle hh;
+	UT_hash_handle hh_device;
+	struct session *prev, *next; /* in the list of those that wait for the tick */
+};
+
+struct sessions {
+	struct session *by_client;
+	struct session *by_device;
+	struct session *waiting;
+	int64_t next_number;
+	size_t connected; /* devices the store was told of, and still here */
+	size_t listening;
+};
+
+/* Session numbers begin at `wall_ms` x 4096, so that they grow over restarts too. */
+void sessions_init(struct sessions *sessions, int64_t wall_ms);
+void sessions_clear(struct sessions *sessions);
+
+/* The entry of this connection, whoever it belongs to; NULL: none. */
+struct session *sessions_find(const struct sessions *sessions, const struct mosquitto *client);
+/* Is the entry still about this client? */
+OTA_MUST_USE bool session_is(
+	const struct session *session, const char *client_id, const char *identity);
+/* A new entry for a connection that has none.  NULL: no memory. */
+OTA_MUST_USE struct session *sessions_add(struct sessions *sessions, struct mosquitto *client,
+	const char *client_id, const char *identity);
+void sessions_remove(struct sessions *sessions, struct session *session);
+
+/* The connection ended: no longer the device's, nothing waits.  The entry stays. */
+void sessions_end(struct sessions *sessions, struct session *session);
+
+/* Make it the device's present session (the newest wins) and count it. */
+OTA_MUST_USE enum ota_err sessions_set_connected(
+	struct sessions *sessions, struct session *session, enum session_told told);
+void sessions_set_listening(struct sessions *sessions, struct session *session, bool listening);
+/* The present session of a device; NULL: not connected. */
+struct session *sessions_of_device(const struct sessions *sessions, const char *device);
+
+/* Look at it again with the next tick. */
+void sessions_wait(struct sessions *sessions, struct session *session);
+void sessions_unwait(struct sessions *sessions, struct session *session);

@@ -1,0 +1,92 @@
+/*
+ * state - the gate's own state, shared by its modules only.
+ *
+ * Thread: broker.  Owned by gate_start()/gate_stop().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/gate/compat.h"
+#include "ota/gate/deliver.h"
+#include "ota/gate/gate.h"
+#include "ota/gate/policy.h"
+#include "ota/gate/session.h"
+#include "ota/wire/event.h"
+
+enum {
+	GATE_SEEN = 4096
+};
+
+/* The clocks, so that tests can turn them. */
+struct gate_clock {
+	int64_t (*mono_us)(void);
+	int64_t (*wall_ms)(void);
+};
+
+/* A token bucket; see emit.c. */
+struct gate_limit {
+	int64_t tokens_milli;
+	int64_t filled_ms;
+	int64_t suppressed;
+};
+
+struct gate_counters {
+	int64_t reports_received;
+	int64_t reports_malformed;
+	int64_t reports_refused;
+	int64_t denied;
+	int64_t notices_sent;
+	int64_t recalls_sent;
+	int64_t undelivered;
+	int64_t events_lost;
+};
+
+enum {
+	METRICS_COUNT = 10
+};
+
+struct gate {
+	struct policy policy;
+	int others; /* the answer for topics that are not ours */
+	int watched; /* accesses that may show a kept session, as bits; 0 on 2.1, which has the CONNECT event */
+	bool modern;
+	bool tick_dead; /* no tick comes: the other callbacks do its work */
+	bool ticked;
+	const struct mosquitto
+		*seen[GATE_SEEN]; /* connections already looked at; a cache, collisions only cost time */
+	const struct options *options;
+	struct gate_links links;
+	mosquitto_plugin_id_t *plugin_id;
+	size_t registered; /* callbacks registered, in the table's order */
+	struct gate_clock clock;
+	struct sessions sessions;
+	struct deliver deliver;
+	struct gate_limit limit;
+	struct gate_counters counters;
+	int64_t metrics_last[METRICS_COUNT];
+	int64_t metrics_at_us;
+	int64_t worked_us;
+	int64_t first_report_us;
+	int64_t full_logged_us; /* 0: never */
+	uint8_t record[EVENT_RECORD_MAX];
+};
+
+/* What the tick does; at most every 10 ms. */
+void gate_work(struct gate *gate);
+
+/* Write a line to the broker's log, with the plugin's prefix. */
+void gate_log(int level, const char *format, ...) OTA_PRINTF(2, 3);
+
+/* The authenticated name that counts as device id; NULL: it has none. */
+const char *gate_identity(const struct gate *gate, const struct mosquitto *client);
+
+/* Where a connection stands in the cache of those already looked at. */
+static inline size_t gate_seen_slot(const struct mosquitto *client)
+{
+	uintptr_t number = (uintptr_t)client;
+
+	return (number >> 6 ^ number >> 16) & (GATE_SEEN - 1);
+}

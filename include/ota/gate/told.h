@@ -1,0 +1,57 @@
+/*
+ * told - what each device was told last and has not answered, and the recalls it is owed.
+ *
+ * Thread: broker.  The tables own their entries.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/gate/table.h"
+
+enum {
+	TOLD_RECALLS_MAX = 100000
+}; /* recalls remembered; the oldest goes first */
+
+/* The outstanding notice of a device. */
+struct told_notice {
+	char *device;
+	int64_t rollout;
+	int64_t release_id;
+	int64_t session;
+	int32_t attempt;
+	UT_hash_handle hh;
+};
+
+/* A recall: owed to a device that is away, or sent (kept so that it is sent once, and its queued copy passes the check). */
+struct told_recall {
+	char *device;
+	char *version;
+	char *topic; /* NULL: unknown */
+	int64_t rollout;
+	bool sent;
+	UT_hash_handle hh;
+};
+
+struct told {
+	struct told_notice *notices;
+	struct told_recall *recalls;
+};
+
+void told_clear(struct told *told);
+
+/* NULL: none. */
+struct told_notice *told_notice_of(const struct told *told, const char *device);
+struct told_recall *told_recall_of(const struct told *told, const char *device);
+
+/* Remember a notice in place of what the device was told before; a recall is over with it.  NULL: no memory. */
+OTA_MUST_USE struct told_notice *told_notice_put(struct told *told, const char *device);
+void told_notice_drop(struct told *told, struct told_notice *notice);
+
+/* Remember a recall in place of an earlier one.  `topic` may be NULL.  NULL: no memory. */
+OTA_MUST_USE struct told_recall *told_recall_put(
+	struct told *told, const char *device, int64_t rollout, const char *version, const char *topic);
+void told_recall_drop(struct told *told, struct told_recall *recall);

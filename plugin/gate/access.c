@@ -1,0 +1,62 @@
+#include "ota/gate/access.h"
+
+#include "ota/gate/emit.h"
+#include "ota/gate/presence.h"
+#include "ota/gate/state.h"
+
+_Static_assert((int)POLICY_READ == MOSQ_ACL_READ && (int)POLICY_WRITE == MOSQ_ACL_WRITE
+		&& (int)POLICY_SUBSCRIBE == MOSQ_ACL_SUBSCRIBE
+		&& (int)POLICY_UNSUBSCRIBE == MOSQ_ACL_UNSUBSCRIBE,
+	"the policy counts accesses as the broker does");
+
+/* A topic that looks like one of ours. */
+__attribute__((noinline)) static int check_ours(
+	struct gate *gate, const struct mosquitto_evt_acl_check *check, unsigned candidates)
+{
+	const char *identity = gate_identity(gate, check->client);
+	const char *reason = "";
+	struct policy_topic topic;
+	enum policy_answer answer;
+	bool current = false;
+
+	policy_sort(&gate->policy, check->topic, candidates, &topic);
+	if (topic.subject == POLICY_FOREIGN)
+		return gate->others;
+	if (gate->tick_dead)
+		gate_work(gate);
+	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL)
+		current = deliver_is_current(gate, identity, check->payload, check->payloadlen);
+
+	answer = policy_decide((enum policy_access)check->access, &topic, identity, current, &reason);
+	if (answer == POLICY_DENY) {
+		emit_denied(gate, check->client, check->topic, reason);
+		return MOSQ_ERR_ACL_DENIED;
+	}
+	if (answer == POLICY_OTHERS)
+		return gate->others;
+	if (check->access == MOSQ_ACL_SUBSCRIBE)
+		presence_subscribe(gate, check->client, &topic);
+	else if (check->access == MOSQ_ACL_UNSUBSCRIBE)
+		presence_unsubscribe(gate, check->client, &topic);
+	return MOSQ_ERR_SUCCESS;
+}
+
+__attribute__((noinline)) static void look(struct gate *gate, struct mosquitto *client)
+{
+	presence_look(gate, client);
+}
+
+int access_on_check(int event, void *data, void *userdata)
+{
+	struct gate *gate = userdata;
+	const struct mosquitto_evt_acl_check *check = data;
+	unsigned candidates = policy_candidates(&gate->policy, check->topic);
+	(void)event;
+
+	if ((check->access & gate->watched) != 0
+		&& gate->seen[gate_seen_slot(check->client)] != check->client)
+		look(gate, check->client);
+	if (candidates == 0)
+		return gate->others;
+	return check_ours(gate, check, candidates);
+}

@@ -1,0 +1,345 @@
+#include "ota/gate/deliver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/gate/deliver_send.h"
+#include "ota/gate/emit.h"
+#include "ota/gate/metrics.h"
+#include "ota/gate/state.h"
+#include "ota/rules/eligibility.h"
+
+static struct deliver_release *release_of(const struct deliver *deliver, int64_t release_id)
+{
+	struct deliver_release *found = NULL;
+
+	HASH_FIND(hh, deliver->releases, &release_id, sizeof(release_id), found);
+	return found;
+}
+
+static struct deliver_rollout *live_rollout(const struct deliver *deliver, int64_t rollout)
+{
+	struct deliver_rollout *found = NULL;
+
+	HASH_FIND(hh, deliver->live, &rollout, sizeof(rollout), found);
+	return found;
+}
+
+static void drop_release(struct deliver *deliver, struct deliver_release *entry)
+{
+	HASH_DEL(deliver->releases, entry);
+	notice_template_free(entry->notice);
+	release_free(entry->release);
+	free(entry);
+}
+
+static void drop_rollout(struct deliver *deliver, struct deliver_rollout *entry)
+{
+	HASH_DEL(deliver->live, entry);
+	free(entry);
+}
+
+static void drop_waiting(struct deliver *deliver, struct deliver_waiting *waiting)
+{
+	DL_DELETE(deliver->waiting, waiting);
+	deliver->waiting_count--;
+	change_free(waiting->change);
+	free(waiting);
+}
+
+void deliver_clear(struct deliver *deliver)
+{
+	struct deliver_release *release;
+	struct deliver_release *next_release;
+	struct deliver_rollout *rollout;
+	struct deliver_rollout *next_rollout;
+
+	while (deliver->waiting != NULL)
+		drop_waiting(deliver, deliver->waiting);
+	HASH_ITER(hh, deliver->releases, release, next_release)
+		drop_release(deliver, release);
+	HASH_ITER(hh, deliver->live, rollout, next_rollout)
+		drop_rollout(deliver, rollout);
+	told_clear(&deliver->told);
+}
+
+bool deliver_is_current(
+	const struct gate *gate, const char *device, const void *payload, size_t length)
+{
+	const struct deliver *deliver = &gate->deliver;
+	const struct told_notice *notice = told_notice_of(&deliver->told, device);
+	const struct told_recall *recall = told_recall_of(&deliver->told, device);
+	int64_t rollout = 0;
+	int32_t attempt = 0;
+
+	if ((notice == NULL && recall == NULL)
+		|| notice_peek(payload, length, &rollout, &attempt) != OTA_OK)
+		return false;
+	if (attempt == 0)
+		return recall != NULL && recall->sent && recall->rollout == rollout;
+	return notice != NULL && notice->rollout == rollout && notice->attempt == attempt
+		&& live_rollout(deliver, rollout) != NULL
+		&& release_of(deliver, notice->release_id) != NULL;
+}
+
+void deliver_answered(struct gate *gate, const char *device)
+{
+	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
+
+	if (notice != NULL)
+		told_notice_drop(&gate->deliver.told, notice);
+}
+
+static void undelivered(struct gate *gate, const struct change *offer,
+	const struct session *session, enum report_status status, const char *code, const char *words)
+{
+	struct event event = {
+		.kind = EVENT_UNDELIVERED,
+		.session = session == NULL ? 0 : session->number,
+		.rollout = offer->rollout,
+		.attempt = offer->attempt,
+		.status = status,
+		.device = offer->device,
+		.client = session == NULL ? NULL : session->client_id,
+		.error = code,
+		.text = words,
+	};
+
+	gate->counters.undelivered++;
+	emit_or_lose(gate, &event);
+}
+
+/* The last gate before a device.  True: a message went to the broker. */
+static bool offer(struct gate *gate, const struct change *offer)
+{
+	struct deliver *deliver = &gate->deliver;
+	const struct session *session = sessions_of_device(&gate->sessions, offer->device);
+	const struct deliver_release *release = release_of(deliver, offer->release_id);
+	const struct device_facts facts = {
+		.fleet = offer->fleet,
+		.hardware = offer->hardware,
+		.version = offer->version,
+		.sequence = offer->sequence,
+	};
+	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
+	enum eligibility eligibility;
+	char *payload = NULL;
+	size_t length = 0;
+	enum ota_err err;
+
+	if (live_rollout(deliver, offer->rollout) == NULL) {
+		undelivered(
+			gate, offer, session, REPORT_IDLE, "rollout_not_live", "the rollout is not running");
+		return false;
+	}
+	if (release == NULL) {
+		undelivered(gate, offer, session, REPORT_IDLE, "release_unknown",
+			"the release is not verified here, or was revoked");
+		return false;
+	}
+	if (session == NULL || !session->listening) {
+		undelivered(gate, offer, session, REPORT_IDLE,
+			session == NULL ? "not_connected" : "not_listening",
+			session == NULL ? "the device is not connected to this broker"
+							: "the device is not subscribed to its notify topic");
+		return false;
+	}
+	eligibility =
+		eligibility_check(&release->release->manifest->terms, &facts, gate->clock.wall_ms());
+	if (eligibility != ELIGIBLE) {
+		undelivered(gate, offer, session, REPORT_REJECTED, eligibility_code(eligibility),
+			eligibility_words(eligibility));
+		return false;
+	}
+	/* The same offer twice: the copy on its way counts. */
+	if (told != NULL && told->rollout == offer->rollout && told->attempt == offer->attempt
+		&& told->session == session->number)
+		return false;
+
+	err = notice_render(release->notice, offer->rollout, offer->attempt,
+		offer->stage == NULL ? "" : offer->stage, offer->deadline_ms, &payload, &length);
+	if (err == OTA_OK) {
+		/* Before it is sent, so that no copy exists which the READ check would not know. */
+		told = told_notice_put(&deliver->told, offer->device);
+		if (told != NULL) {
+			told->rollout = offer->rollout;
+			told->attempt = offer->attempt;
+			told->release_id = offer->release_id;
+			told->session = session->number;
+			err = deliver_send(gate, session, offer->topic, offer->fleet, payload, length);
+			if (err != OTA_OK)
+				told_notice_drop(&deliver->told, told);
+		} else {
+			free(payload);
+			err = OTA_ERR_NOMEM;
+		}
+	}
+	if (err != OTA_OK) {
+		undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));
+		return false;
+	}
+	gate->counters.notices_sent++;
+	return true;
+}
+
+static bool send_recall(
+	struct gate *gate, const struct session *session, struct told_recall *recall)
+{
+	char *payload = NULL;
+	size_t length = 0;
+
+	if (notice_render_recall(recall->rollout, recall->version, &payload, &length) != OTA_OK
+		|| deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK)
+		return false;
+	recall->sent = true;
+	gate->counters.recalls_sent++;
+	return true;
+}
+
+static bool recall(struct gate *gate, const struct change *change)
+{
+	struct told *told = &gate->deliver.told;
+	const struct session *session = sessions_of_device(&gate->sessions, change->device);
+	struct told_notice *notice = told_notice_of(told, change->device);
+	struct told_recall *recall = told_recall_of(told, change->device);
+
+	if (notice != NULL && notice->rollout == change->rollout)
+		told_notice_drop(told, notice);
+	if (recall == NULL || recall->rollout != change->rollout)
+		recall = told_recall_put(told, change->device, change->rollout,
+			change->version == NULL ? "" : change->version, change->topic);
+	if (recall == NULL || recall->sent || session == NULL || !session->listening)
+		return false;
+	return send_recall(gate, session, recall);
+}
+
+void deliver_owed(struct gate *gate, struct session *session)
+{
+	struct told_recall *recall = told_recall_of(&gate->deliver.told, session->device);
+
+	if (recall != NULL && !recall->sent)
+		send_recall(gate, session, recall);
+}
+
+static void take_release(struct gate *gate, struct change *change)
+{
+	struct deliver *deliver = &gate->deliver;
+	struct deliver_release *old = release_of(deliver, change->release_id);
+	struct deliver_release *entry;
+
+	if (old != NULL)
+		drop_release(deliver, old);
+	if (change->release == NULL)
+		return;
+	entry = calloc(1, sizeof(*entry));
+	if (entry == NULL || notice_template_make(change->release, &entry->notice) != OTA_OK)
+		goto fail;
+	entry->release_id = change->release_id;
+	HASH_ADD(hh, deliver->releases, release_id, sizeof(entry->release_id), entry);
+	if (entry->hh.tbl == NULL) {
+		notice_template_free(entry->notice);
+		goto fail;
+	}
+	entry->release = change->release;
+	change->release = NULL;
+	return;
+
+fail:
+	free(entry);
+	gate_log(MOSQ_LOG_ERR, "release %lld cannot be handed out: no memory for its notice",
+		(long long)change->release_id);
+}
+
+static void take_rollout(struct gate *gate, const struct change *change)
+{
+	struct deliver *deliver = &gate->deliver;
+	struct deliver_rollout *entry = live_rollout(deliver, change->rollout);
+	char name[64];
+
+	if (!change->live && entry != NULL)
+		drop_rollout(deliver, entry);
+	if (change->live && entry == NULL && (entry = calloc(1, sizeof(*entry))) != NULL) {
+		entry->rollout = change->rollout;
+		HASH_ADD(hh, deliver->live, rollout, sizeof(entry->rollout), entry);
+		if (entry->hh.tbl == NULL)
+			free(entry);
+	}
+	if (change->text == NULL)
+		return;
+	snprintf(name, sizeof(name), "rollout/%lld", (long long)change->rollout);
+	metrics_publish(name, change->text);
+}
+
+/* What waits for its turn is queued; all else takes effect now. */
+static void take(struct gate *gate, struct change *change)
+{
+	struct deliver *deliver = &gate->deliver;
+	struct deliver_release *release;
+	struct deliver_waiting *waiting;
+
+	switch (change->kind) {
+	case CHANGE_OFFER:
+	case CHANGE_RECALL:
+		waiting = change->device == NULL ? NULL : calloc(1, sizeof(*waiting));
+		if (waiting == NULL)
+			break; /* the deadline of the device's update ends it */
+		waiting->change = change;
+		DL_APPEND(deliver->waiting, waiting);
+		deliver->waiting_count++;
+		return;
+	case CHANGE_RELEASE:
+		take_release(gate, change);
+		break;
+	case CHANGE_RELEASE_GONE:
+		release = release_of(deliver, change->release_id);
+		if (release != NULL)
+			drop_release(deliver, release);
+		break;
+	case CHANGE_ROLLOUT:
+		take_rollout(gate, change);
+		break;
+	case CHANGE_DATABASE:
+		metrics_publish("database", change->text);
+		break;
+	case CHANGE_METRIC:
+		if (change->text != NULL)
+			metrics_publish_number(change->text, change->value);
+		break;
+	}
+	change_free(change);
+}
+
+void deliver_work(struct gate *gate)
+{
+	struct deliver *deliver = &gate->deliver;
+	int64_t began_us = gate->clock.mono_us();
+	int64_t now_us = began_us;
+	struct change *change;
+
+	if (began_us - deliver->window_us >= DELIVER_WINDOW_US) {
+		deliver->window_us = began_us;
+		deliver->window_work_us = 0;
+		deliver->window_notices = 0;
+	}
+	for (int i = 0; i < DELIVER_TAKE_MAX && deliver->waiting_count < DELIVER_WAITING_MAX
+		 && now_us - began_us < DELIVER_WINDOW_WORK_US / 2;
+		 i++) {
+		change = queue_pop(gate->links.changes);
+		if (change == NULL)
+			break;
+		take(gate, change);
+		now_us = gate->clock.mono_us();
+	}
+	while (deliver->waiting != NULL && deliver->window_notices < DELIVER_WINDOW_NOTICES
+		&& deliver->window_work_us + (now_us - began_us) < DELIVER_WINDOW_WORK_US) {
+		struct deliver_waiting *first = deliver->waiting;
+		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
+														: recall(gate, first->change);
+
+		deliver->window_notices += sent ? 1 : 0;
+		drop_waiting(deliver, first);
+		now_us = gate->clock.mono_us();
+	}
+	deliver->window_work_us += now_us - began_us;
+}

@@ -1,0 +1,87 @@
+#include "ota/gate/deliver_send.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/gate/state.h"
+
+static bool value_is(const struct topic_value *value, const char *text)
+{
+	return text != NULL && strlen(text) == value->length
+		&& memcmp(text, value->text, value->length) == 0;
+}
+
+/* Is the store's memory of the topic one of this device's notify topics?  A fleet that is not known is not checked. */
+static bool hint_fits(
+	const struct options *options, const char *hint, const char *device, const char *fleet)
+{
+	for (size_t i = 0; i < options->notify_topics_count; i++) {
+		const struct topic_template *notify = &options->notify_topics[i];
+		struct topic_value value;
+
+		if (!topic_match(notify, hint, &value))
+			continue;
+		if (notify->placeholder == TOPIC_FLEET ? fleet == NULL || value_is(&value, fleet)
+											   : value_is(&value, device))
+			return true;
+	}
+	return false;
+}
+
+static enum ota_err choose_topic(const struct gate *gate, const struct session *session,
+	const char *hint, const char *fleet, char *topic, size_t size)
+{
+	const struct options *options = gate->options;
+
+	if (session->notify >= 0) {
+		const struct topic_template *notify = &options->notify_topics[session->notify];
+
+		return topic_render(notify,
+			notify->placeholder == TOPIC_FLEET ? session->fleet : session->device, topic, size);
+	}
+	if (hint != NULL && strlen(hint) < size && hint_fits(options, hint, session->device, fleet)) {
+		memcpy(topic, hint, strlen(hint) + 1);
+		return OTA_OK;
+	}
+	for (size_t i = options->notify_topics_count; i-- > 0;) {
+		const struct topic_template *notify = &options->notify_topics[i];
+		const char *value = notify->placeholder == TOPIC_FLEET ? fleet : session->device;
+
+		if (value != NULL && topic_render(notify, value, topic, size) == OTA_OK)
+			return OTA_OK;
+	}
+	return OTA_ERR_INVALID;
+}
+
+enum ota_err deliver_send(const struct gate *gate, const struct session *session, const char *hint,
+	const char *fleet, char *payload, size_t length)
+{
+	char topic[TOPIC_MAX];
+	void *copy = NULL;
+	enum ota_err err = OTA_ERR_INVALID;
+
+	if (fleet == NULL || fleet[0] == '\0')
+		fleet = session->fleet;
+	if (length > INT_MAX || choose_topic(gate, session, hint, fleet, topic, sizeof(topic)) != OTA_OK
+		|| mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS)
+		goto out;
+	/* From the broker's allocator: the broker frees it, and its memory accounting stays right. */
+	copy = mosquitto_malloc(length + 1);
+	if (copy == NULL) {
+		err = OTA_ERR_NOMEM;
+		goto out;
+	}
+	memcpy(copy, payload, length);
+	((char *)copy)[length] = '\0';
+	if (mosquitto_broker_publish(session->client_id, topic, (int)length, copy, 1, false, NULL)
+		!= MOSQ_ERR_SUCCESS) {
+		mosquitto_free(copy);
+		err = OTA_ERR_UNAVAILABLE;
+		goto out;
+	}
+	err = OTA_OK;
+out:
+	free(payload);
+	return err;
+}

@@ -1,0 +1,215 @@
+#include "ota/gate/gate.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/base/clock.h"
+#include "ota/gate/access.h"
+#include "ota/gate/metrics.h"
+#include "ota/gate/presence.h"
+#include "ota/gate/report.h"
+#include "ota/gate/state.h"
+
+enum {
+	WORK_EVERY_US = 10000, /* the tick may come 35,000 times a second */
+	LOG_LINES_MAX = 64,    /* log lines written per round */
+	TICK_IDLE_MS = 100, /* 2.1: shortest distance of ticks; idle it is 100 ms whatever is asked */
+	TICK_BUSY_MS = 10,
+};
+
+static int gate_on_reload(int event, void *data, void *userdata)
+{
+	struct gate *gate = userdata;
+	(void)event;
+	(void)data;
+
+	gate->links.reload(gate->links.context);
+	/* 2.0 asks the next plugin only after DEFER, 2.1 ends the broker on it; an error would unhook other ACLs. */
+	return gate->modern ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
+}
+
+static int gate_on_tick(int event, void *data, void *userdata)
+{
+	struct gate *gate = userdata;
+	struct mosquitto_evt_tick *tick = data;
+	(void)event;
+
+	gate->ticked = true;
+	gate->tick_dead = false;
+	gate_work(gate);
+	/* Milliseconds in 2.1, in the slot that 2.0 calls next_ns and ignores. */
+	if (gate->modern)
+		tick->next_ns = gate->deliver.waiting_count > 0 ? TICK_BUSY_MS : TICK_IDLE_MS;
+	return MOSQ_ERR_SUCCESS;
+}
+
+static const struct {
+	int event;
+	MOSQ_FUNC_generic_callback function;
+	bool modern_only;
+} callbacks[] = {
+	{ MOSQ_EVT_RELOAD, gate_on_reload, false },
+	{ MOSQ_EVT_ACL_CHECK, access_on_check, false },
+	{ MOSQ_EVT_MESSAGE, report_on_message, false },
+	{ MOSQ_EVT_TICK, gate_on_tick, false },
+	{ MOSQ_EVT_DISCONNECT, presence_on_disconnect, false },
+	{ COMPAT_EVT_CONNECT, presence_on_connect, true },
+	{ COMPAT_EVT_CLIENT_OFFLINE, presence_on_offline, true },
+};
+
+enum {
+	CALLBACKS = sizeof(callbacks) / sizeof(callbacks[0])
+};
+
+void gate_log(int level, const char *format, ...)
+{
+	char line[LOGRING_LINE_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	mosquitto_log_printf(level, "ota: %s", line);
+}
+
+static void write_log(struct gate *gate)
+{
+	static const int levels[] = {
+		[LOG_LEVEL_DEBUG] = MOSQ_LOG_DEBUG,
+		[LOG_LEVEL_INFO] = MOSQ_LOG_INFO,
+		[LOG_LEVEL_NOTICE] = MOSQ_LOG_NOTICE,
+		[LOG_LEVEL_WARNING] = MOSQ_LOG_WARNING,
+		[LOG_LEVEL_ERROR] = MOSQ_LOG_ERR,
+	};
+	char line[LOGRING_LINE_MAX];
+	enum log_level level;
+	size_t dropped;
+
+	if (gate->links.log == NULL)
+		return;
+	for (int i = 0; i < LOG_LINES_MAX && logring_take(gate->links.log, &level, line); i++)
+		gate_log(levels[level], "%s", line);
+	dropped = logring_take_dropped(gate->links.log);
+	if (dropped > 0)
+		gate_log(MOSQ_LOG_WARNING, "%zu log lines were dropped", dropped);
+}
+
+void gate_work(struct gate *gate)
+{
+	int64_t now_us = gate->clock.mono_us();
+
+	if (now_us - gate->worked_us < WORK_EVERY_US)
+		return;
+	gate->worked_us = now_us;
+	write_log(gate);
+	presence_confirm(gate);
+	deliver_work(gate);
+	metrics_work(gate, now_us);
+}
+
+static int nothing(int event, void *data, void *userdata)
+{
+	(void)event;
+	(void)data;
+	(void)userdata;
+	return MOSQ_ERR_SUCCESS;
+}
+
+bool gate_broker_is_modern(void *plugin_id)
+{
+	if (mosquitto_callback_register(plugin_id, COMPAT_EVT_CONNECT, nothing, NULL, NULL)
+		!= MOSQ_ERR_SUCCESS)
+		return false;
+	mosquitto_callback_unregister(plugin_id, COMPAT_EVT_CONNECT, nothing, NULL);
+	return true;
+}
+
+static void unregister_all(struct gate *gate)
+{
+	while (gate->registered > 0) {
+		size_t i = --gate->registered;
+
+		if (!callbacks[i].modern_only || gate->modern)
+			mosquitto_callback_unregister(
+				gate->plugin_id, callbacks[i].event, callbacks[i].function, NULL);
+	}
+}
+
+static enum ota_err register_all(struct gate *gate, struct ota_why *why)
+{
+	for (size_t i = 0; i < CALLBACKS; i++) {
+		int code;
+
+		if (!callbacks[i].modern_only || gate->modern) {
+			code = mosquitto_callback_register(
+				gate->plugin_id, callbacks[i].event, callbacks[i].function, NULL, gate);
+			if (code != MOSQ_ERR_SUCCESS) {
+				ota_why_set(why, "the broker refuses callback %d with code %d%s",
+					callbacks[i].event, code,
+					code == MOSQ_ERR_ALREADY_EXISTS ? ": the plugin is loaded twice" : "");
+				unregister_all(gate);
+				return OTA_ERR_CONFLICT;
+			}
+		}
+		gate->registered = i + 1;
+	}
+	return OTA_OK;
+}
+
+static int answer_for_others(const struct gate *gate)
+{
+	if (gate->modern)
+		return COMPAT_ERR_PLUGIN_IGNORE;
+	return gate->options->acl_other_topics == ACL_OTHER_ALLOW ? MOSQ_ERR_SUCCESS
+															  : MOSQ_ERR_PLUGIN_DEFER;
+}
+
+enum ota_err gate_start(void *plugin_id, const struct options *options,
+	const struct gate_links *links, bool modern, struct gate **out, struct ota_why *why)
+{
+	struct gate *gate;
+	enum ota_err err;
+
+	if (!modern && options->acl_other_topics == ACL_OTHER_UNSET) {
+		ota_why_set(why, "acl_other_topics is not set: accepted are defer and allow");
+		return OTA_ERR_INVALID;
+	}
+	gate = calloc(1, sizeof(*gate));
+	if (gate == NULL) {
+		ota_why_set(why, "no memory");
+		return OTA_ERR_NOMEM;
+	}
+	gate->options = options;
+	gate->links = *links;
+	gate->plugin_id = plugin_id;
+	gate->modern = modern;
+	gate->clock = (struct gate_clock){ .mono_us = clock_mono_us, .wall_ms = clock_wall_ms };
+	gate->others = answer_for_others(gate);
+	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
+	policy_init(&gate->policy, options);
+	sessions_init(&gate->sessions, clock_wall_ms());
+	for (size_t i = 0; i < METRICS_COUNT; i++)
+		gate->metrics_last[i] = -1; /* so that every figure is published once */
+
+	err = register_all(gate, why);
+	if (err != OTA_OK) {
+		gate_stop(gate);
+		return err;
+	}
+	*out = gate;
+	return OTA_OK;
+}
+
+void gate_stop(struct gate *gate)
+{
+	if (gate == NULL)
+		return;
+	unregister_all(gate);
+	if (gate->links.log != NULL)
+		write_log(gate);
+	deliver_clear(&gate->deliver);
+	sessions_clear(&gate->sessions);
+	free(gate);
+}

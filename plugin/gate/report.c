@@ -1,0 +1,134 @@
+#include "ota/gate/report.h"
+
+#include <string.h>
+
+#include "ota/gate/emit.h"
+#include "ota/gate/presence.h"
+#include "ota/gate/state.h"
+#include "ota/wire/status.h"
+
+enum {
+	TICK_PATIENCE_US = 5000000, /* no tick for so long after the first report: none will come */
+	FULL_LOG_US = 60000000,     /* one line a minute about a full outbox */
+	PROTOCOL_MQTT5 = 5,
+};
+
+/*
+ * The report is not safe, so it must not be acknowledged.  MQTT 5 can say so and the device tries again; older clients get no
+ * PUBACK when the connection is closed instead, and send it again after reconnecting.  QoS 0 expects nothing.
+ */
+static int refuse(struct gate *gate, const struct mosquitto_evt_message *message, enum ota_err err)
+{
+	int64_t now_us = gate->clock.mono_us();
+
+	gate->counters.reports_refused++;
+	if (gate->full_logged_us == 0 || now_us - gate->full_logged_us >= FULL_LOG_US) {
+		gate->full_logged_us = now_us == 0 ? 1 : now_us;
+		gate_log(MOSQ_LOG_ERR,
+			"a status report cannot be kept (%s): it is refused, and so are others until there is room; "
+			"%lld so far",
+			ota_err_name(err), (long long)gate->counters.reports_refused);
+	}
+	if (message->qos == 0)
+		return MOSQ_ERR_SUCCESS;
+	if (mosquitto_client_protocol_version(message->client) == PROTOCOL_MQTT5)
+		return gate->modern ? (int)COMPAT_ERR_QUOTA_EXCEEDED : MOSQ_ERR_ACL_DENIED;
+	return MOSQ_ERR_UNKNOWN;
+}
+
+static enum ota_err append(
+	struct gate *gate, const struct session *session, const struct status_report *report)
+{
+	struct event event = {
+		.kind = EVENT_REPORT,
+		.session = session->number,
+		.attempt = report->attempt,
+		.retry_after_ms = report->retry_after_ms,
+		.status = report->status,
+		.flags = gate->options->enroll == ENROLL_KNOWN ? EVENT_FLAG_IF_KNOWN : 0,
+		.device = session->device,
+		.client = session->client_id,
+		.fleet = session->fleet,
+		.version = report->version,
+		.hardware = report->hardware,
+		.error = report->error,
+		.json = report->json,
+	};
+
+	return emit_event(gate, &event);
+}
+
+static int take(struct gate *gate, const struct mosquitto_evt_message *message)
+{
+	struct status_report report;
+	struct ota_why why = { .text = "" };
+	struct session *session;
+	enum ota_err err = status_report_parse(message->payload, message->payloadlen, &report, &why);
+
+	gate->counters.reports_received++;
+	if (err == OTA_ERR_NOMEM)
+		return refuse(gate, message, err);
+	if (err != OTA_OK) {
+		emit_malformed(gate, message->client, message->topic, why.text);
+		return MOSQ_ERR_SUCCESS;
+	}
+
+	session = presence_session(gate, message->client);
+	err = session == NULL ? OTA_ERR_NOMEM : presence_reported(gate, session);
+	if (err == OTA_OK)
+		err = append(gate, session, &report);
+	if (err == OTA_OK && report.status != REPORT_IDLE)
+		deliver_answered(gate, session->device);
+	status_report_free(&report);
+
+	if (err == OTA_ERR_INVALID) { /* cannot become a record, however often it is sent */
+		emit_malformed(gate, message->client, message->topic, "the report is too large to keep");
+		return MOSQ_ERR_SUCCESS;
+	}
+	return err == OTA_OK ? MOSQ_ERR_SUCCESS : refuse(gate, message, err);
+}
+
+/* With per_listener_settings, Mosquitto before 2.0.15 never calls the tick. */
+static void miss_tick(struct gate *gate)
+{
+	int64_t now_us;
+
+	if (gate->ticked || gate->tick_dead)
+		return;
+	now_us = gate->clock.mono_us();
+	if (gate->first_report_us == 0)
+		gate->first_report_us = now_us == 0 ? 1 : now_us;
+	else if (now_us - gate->first_report_us >= TICK_PATIENCE_US) {
+		gate->tick_dead = true;
+		gate_log(MOSQ_LOG_ERR,
+			"the broker never calls the tick (per_listener_settings before Mosquitto 2.0.15): notices go "
+			"out only while messages come in; use a newer broker or do without per_listener_settings");
+	}
+}
+
+int report_on_message(int event, void *data, void *userdata)
+{
+	struct gate *gate = userdata;
+	struct mosquitto_evt_message *message = data;
+	unsigned candidates = policy_candidates(&gate->policy, message->topic);
+	struct policy_topic topic;
+	const char *reason = "";
+	(void)event;
+
+	if (gate->tick_dead)
+		gate_work(gate);
+	if (candidates == 0)
+		return MOSQ_ERR_SUCCESS;
+	policy_sort(&gate->policy, message->topic, candidates, &topic);
+	if (topic.subject == POLICY_FOREIGN || message->client == NULL)
+		return topic.subject == POLICY_FOREIGN ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+	miss_tick(gate);
+
+	/* Once more: bridges of this broker are never asked by ACL_CHECK. */
+	if (policy_decide(POLICY_WRITE, &topic, gate_identity(gate, message->client), false, &reason)
+		!= POLICY_ALLOW) {
+		emit_denied(gate, message->client, message->topic, reason);
+		return MOSQ_ERR_ACL_DENIED;
+	}
+	return take(gate, message);
+}
