@@ -16,7 +16,7 @@ readonly OTA_PACKAGES_RUN="gcc make cmake pkg-config libc6-dev libssl-dev libpq-
 	postgresql postgresql-client openssl python3-minimal nginx-light"
 # shellcheck disable=SC2034
 readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev valgrind shellcheck binutils
-	pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
+	postgresql-15-plpgsql-check postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
 	python3-paho-mqtt python3-psycopg2 python3-cryptography"
 
 OTA_TMP=
@@ -152,6 +152,9 @@ ota_spawn() {
 	_ota_pids+=("$OTA_PID")
 }
 
+# What a log says now, short enough to stand behind a label.
+_ota_last_line() { tail -n 1 "$1" 2>/dev/null | tr -cd '[:print:]' | cut -c -48; }
+
 # Runs a long command with its output in a file: ota_run "label" file command...  Returns its status.  It can be
 # interrupted at any time, because the shell waits instead of sitting in a foreground child.
 ota_run() {
@@ -162,14 +165,17 @@ ota_run() {
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	_ota_pids+=("$pid")
-	if ota_is_terminal; then
-		while kill -0 "$pid" 2>/dev/null; do
-			printf '\r\e[K  %s     %s %s%s s%s' "${spin:turn++%3:1}" "$label" "$_ota_dim" \
-				"$(ota_since "$from")" "$_ota_off"
-			sleep 0.2
-		done
-		printf '\r\e[K'
-	fi
+	while kill -0 "$pid" 2>/dev/null; do
+		turn=$((turn + 1))
+		if ota_is_terminal; then
+			printf '\r\e[K  %s     %s %s%s s  %s%s' "${spin:turn%3:1}" "$label" "$_ota_dim" "$(ota_since "$from")" \
+				"$(_ota_last_line "$log")" "$_ota_off"
+		elif ((turn % 150 == 0)); then
+			printf '        %s, %s s: %s\n' "$label" "$(ota_since "$from")" "$(_ota_last_line "$log")"
+		fi
+		sleep 0.2
+	done
+	! ota_is_terminal || printf '\r\e[K'
 	wait "$pid" || status=$?
 	if [ "$status" = 0 ]; then
 		ota_ok "$label $_ota_dim$(ota_since "$from") s$_ota_off"

@@ -71,12 +71,11 @@ class Client:
 
     def vanish(self):
         """The connection breaks without a word, as when the power goes."""
-        self._mqtt.loop_stop()
+        self._mqtt._thread_terminate = True  # no attempt to connect again
         socket = self._mqtt.socket()
         if socket:
-            socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            socket.close()
-        self._mqtt._sock = None
+            socket.shutdown(sockets.SHUT_RDWR)  # wakes the library's thread, sends no DISCONNECT
+        self._mqtt.loop_stop()
         self.connected.clear()
 
     close = disconnect

@@ -1,0 +1,334 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test.
+#
+# tests/run.sh [--quick] [--only PART]...
+#   --quick      one compiler, the installed broker alone, no memory checkers, no fuzzing
+#   --only PART  unit, lint, sql, integration, fuzz, sanitize or valgrind; may be given several times
+#
+# The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
+# OTA_TEST_BUILD names another folder for the builds than build-test.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../scripts/lib.sh"
+
+readonly PARTS="unit lint sql integration fuzz sanitize valgrind"
+readonly FUZZ_SECONDS=10
+
+usage() {
+	sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "$0"
+}
+
+quick='' only=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	--quick) quick=1 ;;
+	--only)
+		[ $# -ge 2 ] || ota_die "--only needs one of: $PARTS"
+		case " $PARTS " in
+		*" $2 "*) only+=" $2" ;;
+		*) ota_die "--only $2: accepted are: $PARTS" ;;
+		esac
+		shift
+		;;
+	--help | -h)
+		usage
+		exit 0
+		;;
+	*) ota_die "unknown argument $1: accepted are --quick, --only and --help" ;;
+	esac
+	shift
+done
+case "$only" in
+'') if [ -n "$quick" ]; then only="unit lint sql integration"; else only=$PARTS; fi ;;
+esac
+
+wanted() { [[ " $only " == *" $1 "* ]]; }
+
+ota_begin
+builds=${OTA_TEST_BUILD:-$OTA_ROOT/build-test}
+mkdir -p "$builds"
+logs=$(mktemp -d "$builds/logs.XXXXXX")
+results=$OTA_TMP/results
+: >"$results"
+begun=$(date +%s.%N)
+
+# Notes a result: result name passed failed seconds
+result() { printf '%s|%s|%s|%s\n' "$1" "$2" "$3" "$4" >>"$results"; }
+
+# Shows the end of a log after a failure.
+show() {
+	[ ! -s "$1" ] || tail -n "${2:-40}" "$1" | sed 's/^/        /'
+}
+
+# --- builds ---------------------------------------------------------------------------------------
+
+# Builds a tree once: build name cmake-option...  A failed build is a failed test.
+build() {
+	local name=$1 from
+	shift
+	[ ! -e "$OTA_TMP/built.$name" ] || return "$(cat "$OTA_TMP/built.$name")"
+	from=$(date +%s.%N)
+	if ota_run "build $name" "$logs/build-$name.log" ota_build "$builds/$name" -DOTA_WERROR=ON "$@"; then
+		echo 0 >"$OTA_TMP/built.$name"
+		result "build $name" 1 0 "$(ota_since "$from")"
+		return 0
+	fi
+	echo 1 >"$OTA_TMP/built.$name"
+	grep -nE 'error|Error' "$logs/build-$name.log" | head -n 20 | sed 's/^/        /'
+	result "build $name" 0 1 "$(ota_since "$from")"
+	return 1
+}
+
+build_gcc() { build gcc -DCMAKE_C_COMPILER=gcc; }
+build_asan() { build asan -DCMAKE_C_COMPILER=gcc "-DOTA_SANITIZE=address;undefined"; }
+
+# --- unit tests -----------------------------------------------------------------------------------
+
+# Counts the test cases in the log of `ctest -V`: cmocka's own, and one for a program without cmocka.
+count_ctest() {
+	awk '
+		/^[0-9]+: \[  PASSED  \] [0-9]+ test/ { n = $1; sub(/:/, "", n); passed[n] += $5 }
+		/^[0-9]+: \[  FAILED  \] [0-9]+ test/ { n = $1; sub(/:/, "", n); failed[n] += $5 }
+		/^ *[0-9]+\/[0-9]+ Test +#[0-9]+:/ {
+			n = $0; sub(/^[^#]*#/, "", n); sub(/:.*/, "", n)
+			if ($0 ~ / Passed +[0-9.]+ sec/) ok += passed[n] ? passed[n] : 1
+			else { ok += passed[n]; bad += failed[n] ? failed[n] : 1 }
+		}
+		END { printf "%d %d\n", ok, bad }' "$1"
+}
+
+# Runs the unit tests of a build: unit_tests name build [command in front]
+unit_tests() {
+	local name=$1 tree=$2 from passed failed status=0
+	shift 2
+	from=$(date +%s.%N)
+	ota_run "$name" "$logs/${name// /-}.log" "$@" ctest --test-dir "$builds/$tree" -V -j"$(nproc)" --no-tests=error || status=1
+	read -r passed failed < <(count_ctest "$logs/${name// /-}.log")
+	[ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1
+	[ "$status" = 0 ] || {
+		grep -E '\[  FAILED  \]|\*\*\*|[Ee]rror: |runtime error|SUMMARY' "$logs/${name// /-}.log" | head -n 30 | sed 's/^/        /'
+	}
+	result "$name" "$passed" "$failed" "$(ota_since "$from")"
+}
+
+part_unit() {
+	build_gcc || return 0
+	unit_tests "unit tests" gcc
+}
+
+# --- lint -----------------------------------------------------------------------------------------
+
+part_lint() {
+	local check from passed=0 failed=0 name
+	from=$(date +%s.%N)
+	build_gcc || true # exports.sh looks at the plugin
+	for check in "$OTA_ROOT"/tests/lint/*.sh; do
+		name=$(basename "$check" .sh)
+		[ "$name" != common ] || continue
+		if OTA_BUILD_DIR=$builds/gcc ota_run "lint: $name" "$logs/lint-$name.log" "$check"; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			show "$logs/lint-$name.log" 30
+		fi
+	done
+	result lint "$passed" "$failed" "$(ota_since "$from")"
+	[ -n "$quick" ] || build clang -DCMAKE_C_COMPILER=clang || true
+}
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+start_postgres() {
+	[ -z "${OTA_PG_PID:-}" ] || return 0
+	ota_postgres_start
+}
+
+# What the plugin would install, in its order, with pgTAP beside it.
+make_database() {
+	local file
+	createdb "$1"
+	for file in "$OTA_ROOT"/sql/migrations/*.sql "$OTA_ROOT"/sql/functions/*.sql "$OTA_ROOT"/sql/views/*.sql; do
+		[ ! -f "$file" ] || ota_sql "$1" -1 -f "$file"
+	done
+	ota_sql "$1" -c 'CREATE EXTENSION IF NOT EXISTS pgtap'
+}
+
+# PL/pgSQL is only parsed when it runs; plpgsql_check looks at every statement and branch.
+check_functions() {
+	local found
+	ota_sql "$1" -c 'CREATE EXTENSION plpgsql_check'
+	found=$(ota_sql "$1" -At -F ' ' -c "
+		SELECT p.oid::regprocedure, c.lineno, c.level, c.message
+		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+		CROSS JOIN LATERAL plpgsql_check_function_tb(p.oid, CASE WHEN p.prorettype = 'trigger'::regtype
+			THEN coalesce((SELECT min(tgrelid::oid) FROM pg_trigger WHERE tgfoid = p.oid), 0) ELSE 0 END,
+			extra_warnings => false, performance_warnings => false) c
+		WHERE l.lanname = 'plpgsql' AND p.pronamespace = 'ota'::regnamespace AND c.level IN ('error', 'warning')")
+	[ -z "$found" ] || {
+		printf '%s\n' "$found"
+		return 1
+	}
+}
+
+part_sql() {
+	local from passed failed log=$logs/sql.log files
+	from=$(date +%s.%N)
+	start_postgres
+	if ! ota_run "SQL: migrations, functions, views" "$logs/sql-load.log" make_database ota_sql; then
+		show "$logs/sql-load.log"
+		result "SQL load" 0 1 "$(ota_since "$from")"
+		return 0
+	fi
+	result "SQL load" 1 0 "$(ota_since "$from")"
+	if ota_sql ota_sql -At -c "SELECT 1 FROM pg_available_extensions WHERE name = 'plpgsql_check'" | grep -q 1; then
+		from=$(date +%s.%N)
+		if ota_run "SQL: plpgsql_check" "$logs/sql-check.log" check_functions ota_sql; then
+			result "SQL functions checked" 1 0 "$(ota_since "$from")"
+		else
+			show "$logs/sql-check.log"
+			result "SQL functions checked" 0 1 "$(ota_since "$from")"
+		fi
+	fi
+	files=$(find "$OTA_ROOT/tests/sql" -name '*_test.sql' | sort)
+	[ -n "$files" ] || files=$(find "$OTA_ROOT/tests/sql" -name '*.sql' | sort)
+	[ -n "$files" ] || return 0
+	from=$(date +%s.%N)
+	# shellcheck disable=SC2086
+	ota_run "SQL: pgTAP" "$log" env -C "$OTA_ROOT/tests/sql" pg_prove -d ota_sql --verbose $files || show "$log"
+	passed=$(grep -cE '^ *ok [0-9]+' "$log" || true)
+	failed=$(grep -cE '^ *not ok [0-9]+' "$log" || true)
+	grep -q '^Result: PASS' "$log" || [ "$failed" != 0 ] || failed=1
+	result "SQL tests" "$passed" "$failed" "$(ota_since "$from")"
+}
+
+# --- integration ----------------------------------------------------------------------------------
+
+# The simulated fleet that the quickstart and the integration tests need is built with gcc, for all runs of pytest.
+# Runs pytest: integration name build [environment...] -- pytest-argument...
+integration() {
+	local name=$1 tree=$2 from log junit environment=() passed failed status=0
+	shift 2
+	while [ "$1" != -- ]; do
+		environment+=("$1")
+		shift
+	done
+	shift
+	log=$logs/${name// /-}.log junit=$logs/${name// /-}.xml
+	from=$(date +%s.%N)
+	ota_run "$name" "$log" env -C "$OTA_ROOT/tests/integration" PYTHONDONTWRITEBYTECODE=1 "OTA_BUILD_DIR=$builds/$tree" \
+		"TMPDIR=$OTA_TMP" "${environment[@]}" /usr/bin/python3 -m pytest -q --junit-xml "$junit" \
+		-o junit_logging=no --basetemp "$OTA_TMP/pytest-${name// /-}" "$@" || status=1
+	read -r passed failed < <(/usr/bin/python3 - "$junit" <<'PYTHON'
+import sys, xml.etree.ElementTree as tree
+try:
+    suites = list(tree.parse(sys.argv[1]).getroot().iter("testsuite"))
+    tests, bad, skipped = (sum(int(s.get(k, 0)) for s in suites) for k in ("tests", "failures", "skipped"))
+    bad += sum(int(s.get("errors", 0)) for s in suites)
+    print(max(tests - bad - skipped, 0), bad)
+except (OSError, tree.ParseError):
+    print(0, 1)
+PYTHON
+	)
+	[ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1
+	[ "$status" = 0 ] || {
+		grep -E '^(FAILED|ERROR) ' "$log" | cut -c -200 | head -n 60 | sed 's/^/        /'
+	}
+	result "$name" "$passed" "$failed" "$(ota_since "$from")"
+}
+
+get_brokers() {
+	[ -z "${brokers:-}" ] || return 0
+	if [ -n "$quick" ]; then
+		brokers=$("$OTA_ROOT/tests/brokers.sh" --plain --offline 2>/dev/null | head -n 1)
+	else
+		ota_run "brokers" "$OTA_TMP/brokers.log" bash -c "'$OTA_ROOT/tests/brokers.sh' --plain >'$OTA_TMP/brokers'" ||
+			{ show "$OTA_TMP/brokers.log" && result brokers 0 1 0; }
+		brokers=$(cat "$OTA_TMP/brokers")
+		[ ! -s "$OTA_TMP/brokers.log" ] || ota_warn "$(cat "$OTA_TMP/brokers.log")"
+	fi
+	ota_note "brokers: $(cut -f 1 <<<"$brokers" | xargs)"
+}
+
+part_integration() {
+	get_brokers
+	build_gcc || return 0
+	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((2 * $(nproc)))"
+}
+
+# --- memory and races -----------------------------------------------------------------------------
+
+part_sanitize() {
+	if build_asan; then
+		ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 unit_tests "unit tests ASan UBSan" asan
+		get_brokers
+		integration "integration ASan UBSan" asan "OTA_BROKERS=$(head -n 1 <<<"$brokers")" OTA_TIME_FACTOR=2 \
+			"OTA_PRELOAD=$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+			-- -n "$((2 * $(nproc)))" -m memory
+	fi
+	if build tsan -DCMAKE_C_COMPILER=gcc -DOTA_SANITIZE=thread; then
+		# Without address randomisation: this ThreadSanitizer does not know newer kernels' layouts.
+		TSAN_OPTIONS=halt_on_error=1 unit_tests "unit tests TSan" tsan setarch "$(uname -m)" -R
+	fi
+}
+
+part_valgrind() {
+	build_gcc || return 0
+	get_brokers
+	integration "integration valgrind" gcc "OTA_BROKERS=$(head -n 1 <<<"$brokers")" OTA_VALGRIND=1 OTA_TIME_FACTOR=5 \
+		-- -n "$(nproc)" -m memory
+}
+
+# --- fuzzing --------------------------------------------------------------------------------------
+
+# Fuzzes one target for a while, starting from its seeds; finds are kept with the logs.
+fuzz_one() {
+	local target=$1 name corpus work
+	name=$(basename "$target")
+	corpus=$OTA_ROOT/tests/fuzz/corpus/${name#fuzz_}
+	work=$OTA_TMP/corpus-$name
+	mkdir -p "$work"
+	[ -d "$corpus" ] || corpus=
+	"$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+		-artifact_prefix="$logs/$name-" "$work" ${corpus:+"$corpus"}
+}
+
+part_fuzz() {
+	local target from passed=0 failed=0 name
+	build fuzz -DCMAKE_C_COMPILER=clang "-DOTA_SANITIZE=address;undefined" -DOTA_BUILD_FUZZERS=ON \
+		-DOTA_BUILD_DEVICES=OFF || return 0
+	from=$(date +%s.%N)
+	for target in "$builds"/fuzz/tests/fuzz/fuzz_*; do
+		if [ ! -x "$target" ] || [ ! -f "$target" ]; then continue; fi
+		name=$(basename "$target")
+		if ota_run "$name, $FUZZ_SECONDS s" "$logs/$name.log" fuzz_one "$target"; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			grep -E 'SUMMARY|ERROR|runtime error|broken:' "$logs/$name.log" | head -n 5 | sed 's/^/        /'
+		fi
+	done
+	result "fuzzing" "$passed" "$failed" "$(ota_since "$from")"
+}
+
+# --- all ------------------------------------------------------------------------------------------
+
+ota_title "packages"
+# shellcheck disable=SC2086 # lists of names
+ota_install $OTA_PACKAGES_RUN $OTA_PACKAGES_TEST
+for part in $PARTS; do
+	wanted "$part" || continue
+	ota_title "$part"
+	"part_$part"
+done
+
+ota_title "results"
+awk -F '|' '{ printf "  %-26s %6d passed %5d failed %8.1f s\n", $1, $2, $3, $4 }' "$results"
+read -r passed failed < <(awk -F '|' '{ p += $2; f += $3 } END { print p + 0, f + 0 }' "$results")
+printf '  %-26s %s s in all\n' "" "$(ota_since "$begun")"
+if [ "$failed" != 0 ] || [ "$passed" = 0 ]; then
+	printf '  logs are in %s\n' "$logs"
+else
+	rm -rf "$logs"
+fi
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
