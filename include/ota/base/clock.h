@@ -1,15 +1,15 @@
 /*
- * clock - the two clocks.
+ * clock - the two clocks: one for intervals, one for people.
  *
- * Thread: any.
+ * Thread: any; no memory, no errors (POSIX has both clocks).
  */
 #pragma once
 
 #include <stdint.h>
 
-/* Milliseconds since an arbitrary point; never goes back.  For intervals. */
+/* Milliseconds since an arbitrary point (the boot); never goes back, does not count sleep.  For intervals. */
 int64_t clock_mono_ms(void);
-/* The same in microseconds. */
+/* The same clock in microseconds. */
 int64_t clock_mono_us(void);
 /* Milliseconds since the Unix epoch; may jump.  For what people and the database read. */
 int64_t clock_wall_ms(void);

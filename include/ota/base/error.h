@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define OTA_MUST_USE __attribute__((warn_unused_result))
+#define OTA_MUST_USE          __attribute__((warn_unused_result))
 #define OTA_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum ota_err {

@@ -13,14 +13,17 @@
 
 struct queue;
 
-/* A queue of at most `capacity` (1..1048576) items; NULL: no memory or capacity out of range. */
+/* A queue of at most `capacity` (1..1048576) items, free with queue_free(); NULL: no memory or capacity out of range. */
 OTA_MUST_USE struct queue *queue_new(size_t capacity);
-/* Frees the queue and gives each item left to `release` (may be NULL). */
+/*
+ * Frees the queue (may be NULL) and gives each item left to `release`, oldest first; `release` NULL: the items are not
+ * the queue's to free.  No other thread may use the queue any more.
+ */
 void queue_free(struct queue *queue, void (*release)(void *item));
 
-/* False: full, the item stays the caller's. */
+/* Adds an item (not NULL).  False: full, the item stays the caller's. */
 OTA_MUST_USE bool queue_push(struct queue *queue, void *item);
-/* The oldest item; NULL: empty. */
+/* Takes the oldest item, which is the caller's from now on; NULL: empty.  Never waits. */
 OTA_MUST_USE void *queue_pop(struct queue *queue);
 /* How many items are in it, and how many more it takes; a moment later both may differ. */
 size_t queue_length(struct queue *queue);

@@ -18,30 +18,31 @@ enum change_kind {
 	CHANGE_RECALL,    /* tell this device that the offer is off */
 	CHANGE_RELEASE,   /* a release verified by this process: offers name it by id */
 	CHANGE_RELEASE_GONE,
-	CHANGE_ROLLOUT,   /* state of a rollout, and its JSON for $SYS */
-	CHANGE_DATABASE,  /* PostgreSQL came or went; text says so */
-	CHANGE_METRIC,    /* one figure for $SYS/broker/ota/<text> */
+	CHANGE_ROLLOUT,  /* state of a rollout, and its JSON for $SYS */
+	CHANGE_DATABASE, /* PostgreSQL came or went; text says so */
+	CHANGE_METRIC,   /* one figure for $SYS/broker/ota/<text> */
 };
 
 struct change {
 	enum change_kind kind;
-	char *device;        /* OFFER, RECALL */
-	char *topic;         /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown */
-	char *fleet;         /* OFFER: facts for the last check of eligibility */
+	char *device; /* OFFER, RECALL */
+	char *topic;  /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown */
+	char *fleet;  /* OFFER: facts for the last check of eligibility */
 	char *hardware;
-	char *version;       /* OFFER: what it runs; RECALL: the release's version */
-	char *stage;         /* OFFER: label */
-	char *text;          /* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/ */
-	int64_t sequence;    /* OFFER: the device's */
+	char *version;    /* OFFER: what it runs; RECALL: the release's version */
+	char *stage;      /* OFFER: label */
+	char *text;       /* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/ */
+	int64_t sequence; /* OFFER: the device's */
 	int64_t rollout;
 	int32_t attempt;
 	int64_t release_id;
 	int64_t deadline_ms;
-	bool live;           /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
-	int64_t value;       /* METRIC */
+	bool live;               /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
+	int64_t value;           /* METRIC */
 	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
 };
 
-/* A zeroed change of this kind; NULL: no memory. */
+/* A zeroed change of this kind, the caller's until it is queued; NULL: no memory. */
 OTA_MUST_USE struct change *change_new(enum change_kind kind);
+/* Frees the change and all it holds, also a release that was not taken; NULL is fine. */
 void change_free(struct change *change);

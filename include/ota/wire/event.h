@@ -13,7 +13,9 @@
 #include "ota/base/error.h"
 #include "ota/rules/report.h"
 
-enum { EVENT_RECORD_MAX = 16384 };
+enum {
+	EVENT_RECORD_MAX = 16384
+};
 
 enum event_kind {
 	EVENT_CONNECTED = 1, /* a device's session began */
@@ -22,7 +24,7 @@ enum event_kind {
 	EVENT_REPORT,        /* a status report; json: all of it */
 	EVENT_MALFORMED,     /* a status payload that is not one; text: the reason */
 	EVENT_DENIED,        /* refused; topic and text: the reason */
-	EVENT_UNDELIVERED,   /* an offer that was not sent; rollout, attempt; text: why; status REPORT_REJECTED: not eligible */
+	EVENT_UNDELIVERED, /* an offer that was not sent; rollout, attempt; text: why; status REPORT_REJECTED: not eligible */
 	EVENT_KIND_MAX = EVENT_UNDELIVERED
 };
 
@@ -35,25 +37,36 @@ struct event {
 	int32_t attempt;
 	int64_t retry_after_ms;
 	enum report_status status;
-	int32_t flags;        /* EVENT_FLAG_* */
-	const char *device;   /* device id; for DENIED and MALFORMED the client's identity */
-	const char *client;   /* MQTT client id */
-	const char *fleet;    /* from the subscribed topic, "" = none */
+	int32_t flags;      /* EVENT_FLAG_* */
+	const char *device; /* device id; for DENIED and MALFORMED the client's identity */
+	const char *client; /* MQTT client id */
+	const char *fleet;  /* from the subscribed topic, "" = none */
 	const char *topic;
 	const char *version;
 	const char *hardware;
 	const char *error;
 	const char *text;
-	const char *json;     /* "" = none, else valid JSON */
+	const char *json; /* "" = none, else valid JSON */
 };
 
 /* Only if the device exists already: a kept session came back, and we cannot know whether it is a device. */
-enum { EVENT_FLAG_IF_KNOWN = 1 };
+enum {
+	EVENT_FLAG_IF_KNOWN = 1
+};
 
-/* Write the record into `out`; *length is set.  OTA_ERR_FULL: larger than `size`.  NULL strings count as "". */
-OTA_MUST_USE enum ota_err event_encode(const struct event *event, uint8_t *out, size_t size, size_t *length);
+/*
+ * Write the record into `out`; *length is set.  NULL strings count as ""; bytes that are not UTF-8 become '?', because PostgreSQL would
+ * refuse the whole batch for them.  OTA_ERR_FULL: larger than `size` or EVENT_RECORD_MAX, `out` is garbage then;
+ * OTA_ERR_INVALID: unknown kind, status or flag.
+ */
+OTA_MUST_USE enum ota_err event_encode(
+	const struct event *event, uint8_t *out, size_t size, size_t *length);
 
-/* Read a record; the strings point into `record`, which must stay.  OTA_ERR_INVALID for any broken bytes. */
+/*
+ * Read a record; the strings point into `record`, which must stay, are terminated and UTF-8.  OTA_ERR_INVALID for any broken
+ * bytes, also for strings with zero bytes inside and for bytes behind the end.  What is accepted encodes to the same bytes.
+ */
 OTA_MUST_USE enum ota_err event_decode(const uint8_t *record, size_t length, struct event *event);
 
+/* The kind as the database and the log write it: "connected", ... ; "unknown" for anything else. */
 const char *event_kind_name(enum event_kind kind);

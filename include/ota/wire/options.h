@@ -13,13 +13,23 @@
 #include "ota/wire/release.h"
 #include "ota/wire/topic.h"
 
-enum device_identity { DEVICE_IDENTITY_CLIENTID = 0, DEVICE_IDENTITY_USERNAME };
-enum enroll { ENROLL_AUTO = 0, ENROLL_KNOWN };
-enum acl_other_topics { ACL_OTHER_UNSET = 0, ACL_OTHER_DEFER, ACL_OTHER_ALLOW };
+enum device_identity {
+	DEVICE_IDENTITY_CLIENTID = 0,
+	DEVICE_IDENTITY_USERNAME
+};
+enum enroll {
+	ENROLL_AUTO = 0,
+	ENROLL_KNOWN
+};
+enum acl_other_topics {
+	ACL_OTHER_UNSET = 0,
+	ACL_OTHER_DEFER,
+	ACL_OTHER_ALLOW
+};
 
 struct option_pair {
-	const char *key; /* without plugin_opt_ */
-	const char *value;
+	const char *key;   /* without plugin_opt_ */
+	const char *value; /* the rest of the line; NULL counts as "" */
 };
 
 struct options {
@@ -44,10 +54,14 @@ struct options {
 /*
  * Parse all options.  OTA_ERR_INVALID with one line that names the option, its value and what is accepted: unknown or repeated
  * option, value that does not parse, missing required option, a conninfo string that libpq would not take is found by the store.
+ * Mosquitto hands over the rest of a line as it is, so blanks around a value and a comment behind it (" # words", not inside
+ * libpq's single quotes) are cut here.  Topics that could be the same as another's are refused.  A value of `database` is never
+ * shown.  `options` is set only on OTA_OK; `why` may be NULL.
  * `needs_acl_choice`: the broker is a 2.0, where acl_other_topics is required.
  */
-OTA_MUST_USE enum ota_err options_parse(const struct option_pair *pairs, size_t count, bool needs_acl_choice,
-	struct options *options, struct ota_why *why);
+OTA_MUST_USE enum ota_err options_parse(const struct option_pair *pairs, size_t count,
+	bool needs_acl_choice, struct options *options, struct ota_why *why);
+/* Frees the strings and zeroes the struct; NULL and twice are fine. */
 void options_free(struct options *options);
 
 /* One row of the table, for the reference page: name, default ("" = none), what is accepted. */
@@ -57,4 +71,5 @@ struct option_doc {
 	const char *accepted;
 	bool required;
 };
+/* All rows, in the order of the page; they are static. */
 const struct option_doc *options_docs(size_t *count);

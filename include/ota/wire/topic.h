@@ -10,7 +10,11 @@
 
 #include "ota/base/error.h"
 
-enum { TOPIC_MAX = 512, TOPIC_ID_MAX = 128, TOPIC_TEMPLATES_MAX = 8 };
+enum {
+	TOPIC_MAX = 512,
+	TOPIC_ID_MAX = 128,
+	TOPIC_TEMPLATES_MAX = 8
+};
 
 enum topic_placeholder {
 	TOPIC_DEVICE = 0, /* {device} */
@@ -34,7 +38,8 @@ struct topic_value {
 
 /*
  * Parse a template.  Refused with a reason: no placeholder or two, one that is only part of a level, an unknown name in
- * braces, wildcards, a leading '$', empty, longer than TOPIC_MAX - 1 bytes, invalid UTF-8.
+ * braces, wildcards, a leading '$', empty, longer than TOPIC_MAX - 1 bytes, invalid UTF-8, control characters.
+ * `topic` is set only on OTA_OK; `why` may be NULL.
  */
 OTA_MUST_USE enum ota_err topic_template_parse(
 	const char *text, struct topic_template *topic, struct ota_why *why);
@@ -43,15 +48,17 @@ OTA_MUST_USE enum ota_err topic_template_parse(
  * Does `topic` (terminated) match, with a valid id in the placeholder's place?  This is the hot path: a foreign topic is
  * refused after comparing its first bytes.
  */
-OTA_MUST_USE bool topic_match(const struct topic_template *pattern, const char *topic, struct topic_value *value);
+OTA_MUST_USE bool topic_match(
+	const struct topic_template *pattern, const char *topic, struct topic_value *value);
 
 /*
  * Same shape as the template, whatever stands in the placeholder's place (also an invalid id, also '+' in a filter):
- * for refusing what only looks like ours.  A '#' or '+' elsewhere in the filter is no match.
+ * for refusing what only looks like ours.  A '#' or '+' elsewhere in the filter is no match, nor is a topic that begins with '$'
+ * (no wildcard reaches it: MQTT 5.0, section 4.7.2).
  */
 OTA_MUST_USE bool topic_match_shape(const struct topic_template *pattern, const char *topic);
 
-/* Write the topic with `value` in the placeholder's place.  OTA_ERR_INVALID: invalid id or too long for `size`. */
+/* Write the topic, terminated, with `value` in the placeholder's place.  OTA_ERR_INVALID: invalid id or too long for `size`. */
 OTA_MUST_USE enum ota_err topic_render(
 	const struct topic_template *topic, const char *value, char *out, size_t size);
 
