@@ -78,7 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, data, size);
 	}
 	text[size] = '\0';
-	(void)topic_utf8_valid(text, size);
+	if (topic_id_valid(text, size)) {
+		must(topic_utf8_valid(text, size), "every id is UTF-8");
+	}
 	end = strchr(text, '\n');
 	if (end) {
 		/* An exact copy: reading behind the end of a topic shows under the sanitizer. */
