@@ -1,0 +1,50 @@
+-- Operators: what would a rollout do?
+
+CREATE OR REPLACE FUNCTION ota.preview_rollout(fleet text, version text, plan text DEFAULT 'standard')
+RETURNS TABLE (device_id text, stage integer, label text, included boolean, reason text, version text, hardware text, connected boolean)
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Dry run: every device of the fleet with the stage it would be in, in the order in which it would join, and then those that are left
+-- out, with the reason.  Writes nothing.  version in the answer: what the device runs now; connected: is it online.
+-- Which devices form a stage is drawn by ota.cohort_rank from the rollout's number.  The dry run uses the number that the next
+-- rollout will get, so ota.start_rollout right after it draws the very same; any rollout created in between, of whatever
+-- fleet, makes it draw anew: the sizes stay, the devices differ.
+-- Errors as ota.start_rollout, except that the release may still be submitted.
+#variable_conflict use_column
+DECLARE
+    r     ota.release := ota.rollout_prepare(preview_rollout.fleet, preview_rollout.version, preview_rollout.plan, true);
+    next  bigint := (SELECT q.last_value + q.is_called::integer FROM ota.rollout_rollout_id_seq q);
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE devices AS MATERIALIZED (
+        SELECT e.device_id, e.reason, e.version, e.hardware, e.connected,
+               CASE WHEN e.reason IS NULL THEN ota.cohort_rank(next, e.device_id) END AS rank
+          FROM ota.eligible_devices(preview_rollout.fleet, r.release_id) e
+    ), total AS (
+        SELECT count(*) AS n FROM devices d WHERE d.reason IS NULL
+    ), stages AS (
+        SELECT s.stage, s.label, s.percent, s.min_devices, count(*) OVER () AS many
+          FROM ota.plan_stage s WHERE s.plan = preview_rollout.plan
+    ), sizes AS (
+        -- As plugin/rules/cohort.c: rounded up, at least min_devices, the first of several stages never the whole fleet.
+        SELECT 0 AS stage, NULL::text AS label, 0::bigint AS size
+        UNION ALL
+        SELECT s.stage, s.label, greatest(z.size, least(
+                   greatest(ceil(s.percent * t.n * 0.01)::bigint, s.min_devices),
+                   CASE WHEN s.stage = 1 AND s.many > 1 AND t.n > 1 THEN t.n - 1 ELSE t.n END))
+          FROM sizes z JOIN stages s ON s.stage = z.stage + 1, total t
+    ), spans AS (
+        SELECT z.stage, z.label, lag(z.size) OVER (ORDER BY z.stage) AS above, z.size AS upto FROM sizes z
+    ), placed AS (
+        SELECT d.*, row_number() OVER (ORDER BY d.rank, d.device_id) AS place FROM devices d WHERE d.reason IS NULL
+    )
+    SELECT * FROM (
+        (SELECT p.device_id, s.stage, s.label, true, NULL::text, p.version, p.hardware, p.connected
+           FROM placed p JOIN spans s ON p.place > s.above AND p.place <= s.upto
+          ORDER BY p.place)
+        UNION ALL
+        (SELECT d.device_id, NULL::integer, NULL::text, false, d.reason, d.version, d.hardware, d.connected
+           FROM devices d WHERE d.reason IS NOT NULL
+          ORDER BY d.device_id)) all_of_them;
+END
+$$;
+COMMENT ON FUNCTION ota.preview_rollout(text, text, text) IS 'Dry run of a rollout: which devices, in which stage, and why the others are left out';

@@ -1,0 +1,54 @@
+-- Operators: send a release to a fleet.
+
+CREATE OR REPLACE FUNCTION ota.start_rollout(fleet text, version text, plan text DEFAULT 'standard',
+    start_at timestamptz DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Create a rollout: scheduled, until the controller (one of the brokers) starts it, which it does at once unless start_at is ahead.
+-- fleet, version, plan: which release goes to whom and how; the plan is copied.  start_at: when, null or past: now.  reason: why.
+-- Other rollouts of the fleet are superseded when this one starts; a scheduled one that waits for a later time with a newer release stays.
+-- A reason that begins with "emergency:" and goes on makes it one stage of the whole fleet, whatever the plan's stages; slow
+-- start and early halt still hold.
+-- Returns the rollout's number.  Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan;
+-- 55000 the release is not verified, the fleet is pinned elsewhere or in a rollout of a release that is as new.
+#variable_conflict use_column
+DECLARE
+    r          ota.release;
+    why        text := ota.check_reason(start_rollout.reason, false);
+    emergency  boolean := lower(why) LIKE 'emergency:%';
+    id         bigint;
+BEGIN
+    IF start_rollout.start_at IN ('infinity', '-infinity') THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('start_at is %s', start_rollout.start_at),
+            HINT = 'Accepted is a time; null for now.';
+    ELSIF emergency AND btrim(substr(why, 11)) = '' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'the emergency has no reason',
+            HINT = 'Say what the emergency is: "emergency: ..."; it is kept in the audit log.';
+    END IF;
+    r := ota.rollout_prepare(start_rollout.fleet, start_rollout.version, start_rollout.plan, false);
+
+    INSERT INTO ota.rollout (fleet, release_id, plan, reason, start_at, next_action, next_at, success_threshold, health_timeout,
+            download_timeout, max_in_flight, per_minute, retries, options)
+    SELECT start_rollout.fleet, r.release_id, p.plan, why, coalesce(start_rollout.start_at, now()), 'starts',
+           greatest(start_rollout.start_at, now()), p.success_threshold, p.health_timeout, p.download_timeout, p.max_in_flight,
+           p.per_minute, p.retries, p.options
+      FROM ota.plan p WHERE p.plan = start_rollout.plan
+    RETURNING rollout_id INTO id;
+    IF emergency THEN
+        INSERT INTO ota.rollout_stage (rollout_id, stage, label, percent, wait, min_devices, hold)
+        VALUES (id, 1, 'emergency', 100, interval '0', 1, false);
+    ELSE
+        INSERT INTO ota.rollout_stage (rollout_id, stage, label, percent, wait, min_devices, hold)
+        SELECT id, s.stage, s.label, s.percent, s.wait, s.min_devices, s.hold
+          FROM ota.plan_stage s WHERE s.plan = start_rollout.plan;
+    END IF;
+    PERFORM ota.audit('rollout', NULL, id, jsonb_build_object('from', NULL, 'to', 'scheduled', 'event', 'create', 'reason', why,
+        'fleet', start_rollout.fleet, 'version', r.version, 'plan', start_rollout.plan, 'emergency', emergency,
+        'start_at', coalesce(start_rollout.start_at, now())));
+    IF coalesce(start_rollout.start_at <= now(), true) THEN
+        PERFORM ota.rollout_supersede_others(id);
+    END IF;
+    RETURN id;
+END
+$$;
+COMMENT ON FUNCTION ota.start_rollout(text, text, text, timestamptz, text) IS 'Start a rollout of a release to a fleet by a plan; returns its number';

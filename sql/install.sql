@@ -1,0 +1,57 @@
+-- Installs or upgrades the schema ota by hand, as the plugin does at its start.  All or nothing; may be repeated.
+--
+--     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f sql/install.sql
+--
+-- A new file in migrations/, functions/ or views/ gets its line here, in the order of the names; a test compares.
+
+\set ON_ERROR_STOP on
+BEGIN;
+SET LOCAL client_min_messages = warning;
+-- Functions refer to each other whatever the order of the files.
+SET LOCAL check_function_bodies = off;
+SELECT to_regclass('ota.schema_migration') IS NULL AS ota_fresh \gset
+\if :ota_fresh
+\ir migrations/0001_schema.sql
+\endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0002_standard_plan.sql
+\endif
+
+\ir functions/add_release.sql
+\ir functions/advance_rollout.sql
+\ir functions/assign_device.sql
+\ir functions/broker_fold.sql
+\ir functions/broker_hand_out.sql
+\ir functions/broker_join.sql
+\ir functions/broker_presence.sql
+\ir functions/broker_releases.sql
+\ir functions/cancel_rollout.sql
+\ir functions/controller_act.sql
+\ir functions/controller_read.sql
+\ir functions/define_plan.sql
+\ir functions/device_update_count.sql
+\ir functions/halt_rollout.sql
+\ir functions/internal_audit.sql
+\ir functions/internal_base64.sql
+\ir functions/internal_check.sql
+\ir functions/internal_cohort_rank.sql
+\ir functions/internal_release_submit.sql
+\ir functions/internal_rollout_prepare.sql
+\ir functions/internal_rollout_step.sql
+\ir functions/internal_semver.sql
+\ir functions/internal_targets.sql
+\ir functions/internal_triggers.sql
+\ir functions/pause_rollout.sql
+\ir functions/preview_rollout.sql
+\ir functions/resume_rollout.sql
+\ir functions/retry_device.sql
+\ir functions/revoke_release.sql
+\ir functions/start_rollout.sql
+
+\ir views/denied.sql
+\ir views/device_history.sql
+\ir views/fleet_versions.sql
+\ir views/rollout_progress.sql
+
+COMMIT;

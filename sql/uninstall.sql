@@ -1,0 +1,11 @@
+-- Removes the schema ota with everything in it: devices, releases, rollouts and the whole audit log.
+--
+--     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f sql/uninstall.sql
+--
+-- Stop the brokers' plugin first: it installs the schema again at its next start.
+
+\set ON_ERROR_STOP on
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP SCHEMA IF EXISTS ota CASCADE;
+COMMIT;

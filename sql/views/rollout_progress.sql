@@ -1,0 +1,23 @@
+-- From the counters of the stages only: as cheap with a million devices as with ten.
+DROP VIEW IF EXISTS ota.rollout_progress;
+CREATE VIEW ota.rollout_progress AS
+SELECT r.rollout_id, r.fleet::text AS fleet, l.version, r.state,
+       r.current_stage AS stage, s.label, s.eligible AS targeted, s.cohort,
+       n.notified, n.in_progress, n.succeeded, n.failed,
+       round(n.succeeded::numeric / nullif(n.succeeded + n.failed, 0), 4) AS success_rate,
+       r.next_action, r.next_at,
+       n.rejected, n.stages, s.state AS stage_state, s.wait_until, s.verdict, r.plan, r.reason,
+       r.start_at, r.started_at, r.finished_at, r.created_at, r.created_by
+  FROM ota.rollout r
+  JOIN ota.release l ON l.release_id = r.release_id
+  JOIN LATERAL (SELECT count(*) AS stages, coalesce(sum(c.notified), 0)::bigint AS notified,
+                       coalesce(sum(c.in_flight), 0)::bigint AS in_progress, coalesce(sum(c.succeeded), 0)::bigint AS succeeded,
+                       coalesce(sum(c.failed), 0)::bigint AS failed, coalesce(sum(c.rejected), 0)::bigint AS rejected
+                  FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
+  LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage;
+COMMENT ON VIEW ota.rollout_progress IS 'Every rollout with its present stage and its figures over all stages';
+COMMENT ON COLUMN ota.rollout_progress.stage IS 'The stage opened last; 0: none yet';
+COMMENT ON COLUMN ota.rollout_progress.targeted IS 'Devices that could get the release when that stage opened';
+COMMENT ON COLUMN ota.rollout_progress.cohort IS 'Devices of that stage and of those before it';
+COMMENT ON COLUMN ota.rollout_progress.in_progress IS 'Devices that have been given a slot and have not finished';
+COMMENT ON COLUMN ota.rollout_progress.success_rate IS 'succeeded / (succeeded + failed); null: nobody has finished';
