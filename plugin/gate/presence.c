@@ -203,7 +203,7 @@ void presence_unsubscribe(
 		return;
 	session->notify = -1;
 	for (int i = TOPIC_TEMPLATES_MAX - 1; i >= 0 && session->notify < 0; i--)
-		session->notify = (session->heard >> i & 1U) != 0 ? i : -1;
+		session->notify = (session->heard & 1U << i) != 0 ? i : -1;
 	if (session->notify < 0) {
 		session->left = true;
 		sessions_set_listening(&gate->sessions, session, false);

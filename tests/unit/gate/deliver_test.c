@@ -1,0 +1,477 @@
+/* Notices and recalls: the last check, topics, pacing, and which copies pass the READ check. */
+#include "ota/wire/manifest.h"
+
+#include "gate_fixture.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum {
+	RELEASE = 7,
+	ROLLOUT = 17
+};
+
+static const char report[] = "{\"version\":\"1.0.0\"}";
+
+static void push(struct fixture *f, struct change *change)
+{
+	assert_non_null(change);
+	assert_true(queue_push(f->changes, change));
+}
+
+static void give_release(struct fixture *f)
+{
+	static const char json[] =
+		"{\"schema\":1,\"version\":\"1.5.0\",\"sequence\":5,\"url\":\"https://cdn.example.com/1.5.0.bin\","
+		"\"sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"size\":1024,"
+		"\"hardware\":[\"hw1\"],\"fleets\":[\"north\",\"south\"]}";
+	struct change *change = change_new(CHANGE_RELEASE);
+	struct ota_why why = { "" };
+
+	assert_non_null(change);
+	change->release_id = RELEASE;
+	change->release = calloc(1, sizeof(*change->release));
+	assert_non_null(change->release);
+	change->release->release_id = RELEASE;
+	if (manifest_parse(json, strlen(json), &change->release->manifest, &why) != OTA_OK)
+		fail_msg("%s", why.text);
+	push(f, change);
+}
+
+static void set_live(struct fixture *f, bool live)
+{
+	struct change *change = change_new(CHANGE_ROLLOUT);
+
+	assert_non_null(change);
+	change->rollout = ROLLOUT;
+	change->live = live;
+	change->text = strdup(live ? "{\"state\":\"running\"}" : "{\"state\":\"halted\"}");
+	push(f, change);
+}
+
+static struct change *new_offer(const char *device, int32_t attempt)
+{
+	struct change *change = change_new(CHANGE_OFFER);
+
+	assert_non_null(change);
+	change->device = strdup(device);
+	change->fleet = strdup("north");
+	change->hardware = strdup("hw1");
+	change->version = strdup("1.0.0");
+	change->stage = strdup("canary");
+	change->sequence = 1;
+	change->rollout = ROLLOUT;
+	change->attempt = attempt;
+	change->release_id = RELEASE;
+	change->deadline_ms = fixture_wall_ms + 3600000;
+	return change;
+}
+
+static struct change *new_recall(const char *device)
+{
+	struct change *change = change_new(CHANGE_RECALL);
+
+	assert_non_null(change);
+	change->device = strdup(device);
+	change->version = strdup("1.5.0");
+	change->rollout = ROLLOUT;
+	return change;
+}
+
+static struct fixture *fixture_ready(struct mosquitto *client)
+{
+	struct fixture *f = fixture_new(false);
+
+	give_release(f);
+	set_live(f, true);
+	fixture_subscribe(client, "fleet/north/ota/available");
+	fixture_tick(20);
+	fixture_forget(f);
+	fake_forget_publishes();
+	return f;
+}
+
+static void test_notice(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	const struct fake_publish *sent;
+	(void)state;
+
+	push(f, new_offer("d1", 1));
+	fixture_tick(20);
+	assert_int_equal(fake_publishes(), 1);
+	sent = fake_publish_at(0);
+	assert_string_equal(sent->client_id, "d1");
+	assert_string_equal(sent->topic, "fleet/north/ota/available");
+	assert_int_equal(sent->qos, 1);
+	assert_false(sent->retain);
+	assert_int_equal(sent->length, strlen(sent->payload));
+	assert_non_null(strstr(sent->payload, "\"version\":\"1.5.0\""));
+	assert_non_null(strstr(sent->payload, "\"rollout\":17"));
+	assert_non_null(strstr(sent->payload, "\"stage\":\"canary\""));
+	assert_int_equal(f->count, 0);
+	assert_int_equal(f->gate->counters.notices_sent, 1);
+
+	/* The same offer again is the copy on its way; the next attempt is not. */
+	push(f, new_offer("d1", 1));
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 1);
+	push(f, new_offer("d1", 2));
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 2);
+	fixture_free(f);
+}
+
+static void spoil_hardware(struct change *offer)
+{
+	free(offer->hardware);
+	offer->hardware = strdup("hw9");
+}
+
+static void spoil_hardware_unknown(struct change *offer)
+{
+	free(offer->hardware);
+	offer->hardware = NULL;
+}
+
+static void spoil_fleet(struct change *offer)
+{
+	free(offer->fleet);
+	offer->fleet = strdup("east");
+}
+
+static void spoil_sequence(struct change *offer)
+{
+	offer->sequence = 5;
+}
+
+static void spoil_current(struct change *offer)
+{
+	free(offer->version);
+	offer->version = strdup("1.5.0");
+}
+
+static void spoil_rollout(struct change *offer)
+{
+	offer->rollout = 18;
+}
+
+static void spoil_release(struct change *offer)
+{
+	offer->release_id = 8;
+}
+
+static void spoil_device(struct change *offer)
+{
+	free(offer->device);
+	offer->device = strdup("d2");
+}
+
+static void spoil_device_deaf(struct change *offer)
+{
+	free(offer->device);
+	offer->device = strdup("deaf");
+}
+
+static void test_refused_offers(void **state)
+{
+	static const struct {
+		void (*spoil)(struct change *offer);
+		enum report_status status;
+		const char *code;
+	} rows[] = {
+		{ spoil_hardware, REPORT_REJECTED, NULL },
+		{ spoil_hardware_unknown, REPORT_REJECTED, NULL },
+		{ spoil_fleet, REPORT_REJECTED, NULL },
+		{ spoil_sequence, REPORT_REJECTED, NULL },
+		{ spoil_current, REPORT_REJECTED, NULL },
+		{ spoil_rollout, REPORT_IDLE, "rollout_not_live" },
+		{ spoil_release, REPORT_IDLE, "release_unknown" },
+		{ spoil_device, REPORT_IDLE, "not_connected" },
+		{ spoil_device_deaf, REPORT_IDLE, "not_listening" },
+	};
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct mosquitto deaf = { .id = "deaf", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	(void)state;
+
+	fixture_message(&deaf, "devices/deaf/ota/status", report, 1);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct change *offer = new_offer("d1", 4);
+		const struct event *event;
+
+		rows[i].spoil(offer);
+		fixture_forget(f);
+		push(f, offer);
+		fixture_tick(50);
+		assert_int_equal(fake_publishes(), 0);
+		assert_int_equal(fixture_events(f, EVENT_UNDELIVERED), 1);
+		event = fixture_last(f, EVENT_UNDELIVERED);
+		assert_int_equal(event->status, rows[i].status);
+		assert_int_equal(event->attempt, 4);
+		assert_string_not_equal(event->text, "");
+		if (rows[i].code != NULL)
+			assert_string_equal(event->error, rows[i].code);
+	}
+	assert_int_equal(f->gate->counters.undelivered, COUNT(rows));
+
+	fixture_forget(f);
+	fake_refuse_publish(MOSQ_ERR_NOMEM);
+	push(f, new_offer("d1", 1));
+	fixture_tick(50);
+	assert_string_equal(fixture_last(f, EVENT_UNDELIVERED)->error, "not_sent");
+	fake_refuse_publish(MOSQ_ERR_SUCCESS);
+	assert_null(told_notice_of(&f->gate->deliver.told, "d1"));
+	fixture_free(f);
+}
+
+/* A halt or a revocation that is in the queue takes effect before the offers in front of it. */
+static void test_halt_overtakes(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	struct change *gone = change_new(CHANGE_RELEASE_GONE);
+	(void)state;
+
+	push(f, new_offer("d1", 1));
+	set_live(f, false);
+	fixture_tick(20);
+	assert_null(fake_publish_on("fleet/north/ota/available"));
+	assert_string_equal(fixture_last(f, EVENT_UNDELIVERED)->error, "rollout_not_live");
+	assert_string_equal(
+		fake_publish_on("$SYS/broker/ota/rollout/17")->payload, "{\"state\":\"halted\"}");
+	assert_true(fake_publish_on("$SYS/broker/ota/rollout/17")->retain);
+
+	set_live(f, true);
+	push(f, new_offer("d1", 2));
+	assert_non_null(gone);
+	gone->release_id = RELEASE;
+	push(f, gone);
+	fixture_tick(50);
+	assert_null(fake_publish_on("fleet/north/ota/available"));
+	assert_string_equal(fixture_last(f, EVENT_UNDELIVERED)->error, "release_unknown");
+	fixture_free(f);
+}
+
+/* Which copies pass when a sleeping device comes back, or when somebody planted one. */
+static void test_read_check(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	struct mosquitto other = { .id = "d2", .protocol_version = 4 };
+	struct fixture *f = fixture_ready(&client);
+	const char topic[] = "fleet/north/ota/available";
+	char *copy;
+	char *second;
+	char *recall;
+	(void)state;
+
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, "{\"rollout\":17,\"attempt\":1}"),
+		MOSQ_ERR_ACL_DENIED);
+	push(f, new_offer("d1", 1));
+	fixture_tick(20);
+	copy = strdup(fake_publish_at(0)->payload);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_SUCCESS);
+	assert_int_equal(fixture_acl(&other, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(
+		fixture_acl(&client, MOSQ_ACL_READ, topic, "not a notice"), MOSQ_ERR_ACL_DENIED);
+
+	/* Paused: no; resumed: yes. */
+	set_live(f, false);
+	fixture_tick(20);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	set_live(f, true);
+	fixture_tick(20);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_SUCCESS);
+
+	/* The next attempt makes the first copy stale. */
+	push(f, new_offer("d1", 2));
+	fixture_tick(50);
+	second = strdup(fake_publish_on(topic)->payload);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, second), MOSQ_ERR_SUCCESS);
+
+	/* A plain report changes nothing, an answer makes the copy stale. */
+	fixture_message(&client, "devices/d1/ota/status", report, 1);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, second), MOSQ_ERR_SUCCESS);
+	fixture_message(
+		&client, "devices/d1/ota/status", "{\"version\":\"1.0.0\",\"status\":\"DOWNLOADING\"}", 1);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, second), MOSQ_ERR_ACL_DENIED);
+
+	/* Recalled: the notice is stale, the recall itself may pass. */
+	push(f, new_offer("d1", 3));
+	fixture_tick(50);
+	push(f, new_recall("d1"));
+	free(second);
+	second = strdup(fake_publish_on(topic)->payload);
+	fixture_tick(50);
+	recall = strdup(fake_publish_on(topic)->payload);
+	assert_string_equal(recall, "{\"action\":\"cancel\",\"rollout\":17,\"version\":\"1.5.0\"}");
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, second), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, recall), MOSQ_ERR_SUCCESS);
+	assert_int_equal(fixture_acl(&other, MOSQ_ACL_READ, topic, recall), MOSQ_ERR_ACL_DENIED);
+
+	/* Told again after all: the recall is over. */
+	push(f, new_offer("d1", 4));
+	fixture_tick(50);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, recall), MOSQ_ERR_ACL_DENIED);
+	free(copy);
+	free(second);
+	free(recall);
+	fixture_free(f);
+}
+
+static void test_recall_once(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	(void)state;
+
+	push(f, new_recall("d1"));
+	push(f, new_recall("d1"));
+	fixture_tick(20);
+	push(f, new_recall("d1"));
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 1);
+	assert_int_equal(f->gate->counters.recalls_sent, 1);
+	fixture_free(f);
+}
+
+/* Away: it is told when it listens again. */
+static void test_recall_owed(void **state)
+{
+	struct mosquitto client = { .id = "d2", .protocol_version = 4, .clean_session = true };
+	struct mosquitto any = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&any);
+	(void)state;
+
+	push(f, new_recall("d2"));
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 0);
+	fixture_message(&client, "devices/d2/ota/status", report, 1);
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 0);
+	fixture_subscribe(&client, "devices/d2/ota/available");
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 1);
+	assert_string_equal(fake_publish_at(0)->topic, "devices/d2/ota/available");
+	fixture_disconnect(&client, -1);
+	client.sub_count = 0;
+	fixture_subscribe(&client, "devices/d2/ota/available");
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 1);
+	fixture_free(f);
+}
+
+static void test_recalls_bounded(void **state)
+{
+	struct told told = { 0 };
+	char device[32];
+	(void)state;
+
+	for (int i = 0; i <= TOLD_RECALLS_MAX; i++) {
+		snprintf(device, sizeof(device), "d%d", i);
+		assert_non_null(told_recall_put(&told, device, 1, "1.0.0", NULL));
+	}
+	assert_int_equal(HASH_COUNT(told.recalls), TOLD_RECALLS_MAX);
+	assert_null(told_recall_of(&told, "d0"));
+	assert_non_null(told_recall_of(&told, "d1"));
+	assert_non_null(told_recall_of(&told, device));
+	told_clear(&told);
+	assert_null(told.recalls);
+}
+
+/* A kept session came back: its topic was never seen. */
+static void test_topic_choice(void **state)
+{
+	static const struct {
+		const char *hint;
+		const char *expected;
+	} rows[] = {
+		{ NULL, "devices/d1/ota/available" },
+		{ "fleet/north/ota/available", "fleet/north/ota/available" },
+		{ "devices/d1/ota/available", "devices/d1/ota/available" },
+		{ "fleet/south/ota/available", "devices/d1/ota/available" },
+		{ "devices/d2/ota/available", "devices/d1/ota/available" },
+		{ "devices/+/ota/available", "devices/d1/ota/available" },
+		{ "devices/d1/ota/status", "devices/d1/ota/available" },
+		{ "alarm", "devices/d1/ota/available" },
+		{ "", "devices/d1/ota/available" },
+	};
+	struct mosquitto any = { .id = "d0", .protocol_version = 4, .clean_session = true };
+	struct mosquitto kept = { .id = "d1", .protocol_version = 4, .sub_count = 1 };
+	struct fixture *f = fixture_ready(&any);
+	(void)state;
+
+	fixture_acl(&kept, MOSQ_ACL_WRITE, "a", "x");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct change *offer = new_offer("d1", (int32_t)i + 1);
+
+		offer->topic = rows[i].hint == NULL ? NULL : strdup(rows[i].hint);
+		push(f, offer);
+		fixture_tick(50);
+		assert_int_equal(fake_publishes(), i + 1);
+		assert_string_equal(fake_publish_at(i)->topic, rows[i].expected);
+	}
+	fixture_free(f);
+}
+
+static void test_pacing(void **state)
+{
+	enum {
+		DEVICES = 1000
+	};
+	static struct mosquitto clients[DEVICES];
+	static char ids[DEVICES][16];
+	struct mosquitto any = { .id = "d0", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&any);
+	(void)state;
+
+	for (int i = 0; i < DEVICES; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "p%d", i);
+		clients[i] = (struct mosquitto){ .id = ids[i], .clean_session = true };
+		fixture_subscribe(&clients[i], "fleet/north/ota/available");
+	}
+	fixture_tick(50);
+	assert_int_equal(fake_publishes(), 0);
+	for (int i = 0; i < DEVICES; i++)
+		push(f, new_offer(ids[i], 1));
+	fixture_mono_us += 100000;
+	for (int i = 0; i < 4000; i++) { /* 40 ms of busy ticks, in one window */
+		fixture_mono_us += 9;
+		fixture_tick(0);
+	}
+	assert_int_equal(fake_publishes(), DELIVER_WINDOW_NOTICES);
+	fixture_tick(40);
+	assert_int_equal(fake_publishes(), 2 * DELIVER_WINDOW_NOTICES);
+	fixture_tick(40);
+	assert_int_equal(fake_publishes(), DEVICES);
+
+	/* Slow work ends a window early: 1 ms a look at the clock. */
+	fake_forget_publishes();
+	for (int i = 0; i < 100; i++)
+		push(f, new_offer(ids[i], 2));
+	fixture_step_us = 1000;
+	fixture_tick(40);
+	assert_in_range(fake_publishes(), 1, 8);
+	fixture_step_us = 0;
+	fixture_tick(40);
+	assert_int_equal(fake_publishes(), 100);
+	fixture_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_notice),
+		cmocka_unit_test(test_refused_offers),
+		cmocka_unit_test(test_halt_overtakes),
+		cmocka_unit_test(test_read_check),
+		cmocka_unit_test(test_recall_once),
+		cmocka_unit_test(test_recall_owed),
+		cmocka_unit_test(test_recalls_bounded),
+		cmocka_unit_test(test_topic_choice),
+		cmocka_unit_test(test_pacing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

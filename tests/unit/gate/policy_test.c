@@ -1,0 +1,256 @@
+/* The policy: every row of who may do what with which topic, as the broker gets it answered. */
+#include "gate_fixture.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum {
+	R = MOSQ_ACL_READ,
+	W = MOSQ_ACL_WRITE,
+	S = MOSQ_ACL_SUBSCRIBE,
+	U = MOSQ_ACL_UNSUBSCRIBE
+};
+enum {
+	OTHERS,
+	ALLOW,
+	DENY
+};
+
+/* The client is always d1. */
+static const struct {
+	int access;
+	const char *topic;
+	int expected;
+} rows[] = {
+	/* topics of others, also those that begin like ours */
+	{ R, "sensors/1/temperature", OTHERS },
+	{ W, "sensors/1/temperature", OTHERS },
+	{ S, "sensors/#", OTHERS },
+	{ U, "sensors/#", OTHERS },
+	{ W, "devices/d1/state", OTHERS },
+	{ W, "devices/d1", OTHERS },
+	{ W, "devices/", OTHERS },
+	{ W, "devices", OTHERS },
+	{ W, "device", OTHERS },
+	{ W, "d", OTHERS },
+	{ W, "fleet/f/ota/availabl", OTHERS },
+	{ W, "fleet/f/ota/available/x", OTHERS },
+	{ W, "devices/d1/x/ota/status", OTHERS },
+	{ W, "devices/d1/ota/status/x", OTHERS },
+	{ W, "/devices/d1/ota/status", OTHERS },
+	{ S, "#", OTHERS },
+	{ S, "+", OTHERS },
+	{ S, "$SYS/#", OTHERS },
+	{ R, "$SYS/broker/ota/denied", OTHERS },
+	/* status topics: for oneself only; who may read them is the operator's business */
+	{ W, "devices/d1/ota/status", ALLOW },
+	{ W, "devices/d2/ota/status", DENY },
+	{ W, "devices/d10/ota/status", DENY },
+	{ W, "devices/d/ota/status", DENY },
+	{ W, "devices//ota/status", DENY },
+	{ W, "devices/$d1/ota/status", DENY },
+	{ R, "devices/d1/ota/status", OTHERS },
+	{ R, "devices/d2/ota/status", OTHERS },
+	{ S, "devices/d1/ota/status", OTHERS },
+	{ S, "devices/+/ota/status", OTHERS },
+	/* notify topics: written by the broker only, and read by whom it was directed to */
+	{ W, "devices/d1/ota/available", DENY },
+	{ W, "devices/d2/ota/available", DENY },
+	{ W, "devices//ota/available", DENY },
+	{ W, "fleet/f/ota/available", DENY },
+	{ W, "fleet/$x/ota/available", DENY },
+	{ R, "devices/d1/ota/available", DENY },
+	{ R, "devices/d2/ota/available", DENY },
+	{ R, "fleet/f/ota/available", DENY },
+	{ S, "devices/d1/ota/available", ALLOW },
+	{ U, "devices/d1/ota/available", ALLOW },
+	{ S, "fleet/f/ota/available", ALLOW },
+	{ U, "fleet/f/ota/available", ALLOW },
+	{ S, "devices/d2/ota/available", OTHERS },
+	{ U, "devices/d2/ota/available", OTHERS },
+	{ S, "devices/+/ota/available", OTHERS },
+	{ S, "devices/#", OTHERS },
+	{ S, "fleet/+/ota/available", OTHERS },
+	{ S, "+/d1/ota/available", OTHERS },
+	{ S, "$share/g/devices/d1/ota/available", OTHERS },
+};
+
+static void check_rows(struct fixture *f, int others)
+{
+	const int answers[] = { others, MOSQ_ERR_SUCCESS, MOSQ_ERR_ACL_DENIED };
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	size_t denied = 0;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		int answer = fixture_acl(&client, rows[i].access, rows[i].topic,
+			rows[i].access == R || rows[i].access == W ? "{\"rollout\":1,\"attempt\":1}" : NULL);
+
+		if (answer != answers[rows[i].expected])
+			fail_msg("access %d to %s: answer %d", rows[i].access, rows[i].topic, answer);
+		denied += rows[i].expected == DENY ? 1 : 0;
+	}
+	assert_int_equal(f->gate->counters.denied, denied);
+	assert_int_equal(fixture_events(f, EVENT_DENIED), denied);
+	assert_string_equal(fixture_last(f, EVENT_DENIED)->device, "d1");
+	fixture_free(f);
+}
+
+static void test_rows_allow(void **state)
+{
+	(void)state;
+	check_rows(fixture_new(false), MOSQ_ERR_SUCCESS);
+}
+
+static void test_rows_modern(void **state)
+{
+	(void)state;
+	check_rows(fixture_new(true), COMPAT_ERR_PLUGIN_IGNORE);
+}
+
+static void test_defer(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	struct mosquitto client = { .id = "d1" };
+	struct gate_links links = f->gate->links;
+	struct gate *gate = NULL;
+	struct ota_why why = { "" };
+	(void)state;
+
+	gate_stop(f->gate);
+	f->gate = NULL;
+	f->options.acl_other_topics = ACL_OTHER_UNSET;
+	assert_int_equal(gate_start(NULL, &f->options, &links, false, &gate, &why), OTA_ERR_INVALID);
+	assert_non_null(strstr(why.text, "acl_other_topics"));
+	assert_int_equal(fake_callbacks(), 0);
+	f->options.acl_other_topics = ACL_OTHER_DEFER;
+	assert_int_equal(gate_start(NULL, &f->options, &links, false, &f->gate, &why), OTA_OK);
+	assert_int_equal(fixture_acl(&client, W, "a/b", "x"), MOSQ_ERR_PLUGIN_DEFER);
+	assert_int_equal(fixture_acl(&client, S, "#", NULL), MOSQ_ERR_PLUGIN_DEFER);
+	assert_int_equal(fixture_acl(&client, R, "devices/d1/ota/status", "x"), MOSQ_ERR_PLUGIN_DEFER);
+	fixture_free(f);
+}
+
+/* Messages of bridges come without an access check, so the same rules stand there. */
+static void test_message_again(void **state)
+{
+	static const struct {
+		const char *topic;
+		int expected;
+	} messages[] = {
+		{ "sensors/1", MOSQ_ERR_SUCCESS },
+		{ "devices/d1/ota/status", MOSQ_ERR_SUCCESS },
+		{ "devices/d2/ota/status", MOSQ_ERR_ACL_DENIED },
+		{ "devices//ota/status", MOSQ_ERR_ACL_DENIED },
+		{ "devices/d1/ota/available", MOSQ_ERR_ACL_DENIED },
+		{ "fleet/f/ota/available", MOSQ_ERR_ACL_DENIED },
+	};
+	struct fixture *f = fixture_new(false);
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	(void)state;
+
+	for (size_t i = 0; i < COUNT(messages); i++)
+		assert_int_equal(fixture_message(&client, messages[i].topic, "{\"version\":\"1.0.0\"}", 1),
+			messages[i].expected);
+	assert_int_equal(fixture_events(f, EVENT_REPORT), 1);
+	assert_int_equal(fixture_events(f, EVENT_DENIED), 4);
+	fixture_free(f);
+}
+
+static void test_identity_username(void **state)
+{
+	struct fixture *f = fixture_new_with(false, "device_identity", "username");
+	struct mosquitto named = { .id = "c1", .username = "d1", .protocol_version = 4 };
+	struct mosquitto nameless = { .id = "d1", .username = NULL, .protocol_version = 4 };
+	struct mosquitto strange = { .id = "d1", .username = "d/1", .protocol_version = 4 };
+	(void)state;
+
+	assert_int_equal(fixture_acl(&named, W, "devices/d1/ota/status", "{}"), MOSQ_ERR_SUCCESS);
+	assert_int_equal(fixture_acl(&named, W, "devices/c1/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_acl(&nameless, W, "devices/d1/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
+	/* not even the shape of a status topic */
+	assert_int_equal(fixture_acl(&strange, W, "devices/d/1/ota/status", "{}"), MOSQ_ERR_SUCCESS);
+	assert_int_equal(
+		fixture_message(&strange, "devices/d1/ota/status", "{}", 0), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_message(&named, "devices/d1/ota/status", "{\"version\":\"1.0.0\"}", 1),
+		MOSQ_ERR_SUCCESS);
+	assert_string_equal(fixture_last(f, EVENT_REPORT)->device, "d1");
+	assert_string_equal(fixture_last(f, EVENT_REPORT)->client, "c1");
+	fixture_free(f);
+}
+
+/* A client id that cannot be a device's never becomes one, whatever it does. */
+static void test_identity_invalid(void **state)
+{
+	static const char *const ids[] = { "a+b", "a#", "$a", "", "a\x01" };
+	struct fixture *f = fixture_new(false);
+	(void)state;
+
+	for (size_t i = 0; i < COUNT(ids); i++) {
+		struct mosquitto client = { .id = ids[i], .protocol_version = 4 };
+
+		assert_int_equal(fixture_subscribe(&client, "fleet/f/ota/available"), MOSQ_ERR_SUCCESS);
+		client.sub_count = 1;
+		fixture_tick(20);
+		fixture_disconnect(&client, 0);
+	}
+	assert_int_equal(f->count, 0);
+	fixture_free(f);
+}
+
+static void test_rate_limit(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	(void)state;
+
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(
+			fixture_acl(&client, W, "devices/d2/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_events(f, EVENT_DENIED), 50);
+	assert_int_equal(f->gate->counters.denied, 1000);
+	assert_string_equal(fixture_last(f, EVENT_DENIED)->text, "a client may report for itself only");
+
+	fixture_mono_us += 1000000; /* ten more a second */
+	for (int i = 0; i < 20; i++)
+		fixture_acl(&client, W, "devices/d2/ota/status", "{}");
+	assert_int_equal(fixture_events(f, EVENT_DENIED), 60);
+	assert_non_null(strstr(f->events[50].text, "and 950 more refusals"));
+	assert_null(strstr(f->events[51].text, "more refusals"));
+
+	fixture_mono_us += 100000;
+	fixture_message(&client, "devices/d1/ota/status", "{", 0);
+	assert_int_equal(fixture_events(f, EVENT_MALFORMED), 1);
+	assert_non_null(strstr(fixture_last(f, EVENT_MALFORMED)->text, "and 10 more refusals"));
+	fixture_free(f);
+}
+
+/* Names as long as MQTT allows are recorded by their beginning, cut between characters. */
+static void test_long_names(void **state)
+{
+	static char id[60001];
+	struct fixture *f = fixture_new(false);
+	struct mosquitto client = { .id = id, .protocol_version = 4 };
+	(void)state;
+
+	for (size_t i = 0; i + 3 <= sizeof(id) - 1; i += 3)
+		memcpy(id + i, "\xE2\x82\xAC", 4);
+	assert_int_equal(fixture_acl(&client, W, "devices/d2/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(strlen(fixture_last(f, EVENT_DENIED)->client), 510);
+	assert_true(topic_utf8_valid(fixture_last(f, EVENT_DENIED)->client, 510));
+	fixture_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows_allow),
+		cmocka_unit_test(test_rows_modern),
+		cmocka_unit_test(test_defer),
+		cmocka_unit_test(test_message_again),
+		cmocka_unit_test(test_identity_username),
+		cmocka_unit_test(test_identity_invalid),
+		cmocka_unit_test(test_rate_limit),
+		cmocka_unit_test(test_long_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
