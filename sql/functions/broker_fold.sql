@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION ota.broker_read(i_devices text[])
 RETURNS TABLE (n bigint, known boolean, fleet text, fleet_from text, version text, session bigint, connected boolean,
     listening boolean, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
     boots integer, boots_since_ms bigint, deadline_ms bigint, not_before_ms bigint, error text,
-    retell boolean, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean)
+    retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- The facts of these devices and of the update each of them is in (the one it was told of, else the newest it waits for).
 -- Locks the updates, in a fixed order, so that an operator's halt and a device's report do not overwrite each other.
@@ -18,7 +18,7 @@ BEGIN
     SELECT i.ord, d.device_id IS NOT NULL, d.fleet::text, d.fleet_from, d.version, d.session, d.connected, d.listening,
            u.rollout_id, u.attempt, u.state, u.retries_used, u.told_session,
            u.boots, (extract(epoch FROM u.boots_since) * 1000)::bigint, (extract(epoch FROM u.deadline) * 1000)::bigint,
-           (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, u.retell_at IS NOT NULL,
+           (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, (extract(epoch FROM u.retell_at) * 1000)::bigint,
            l.version, (extract(epoch FROM r.download_timeout) * 1000)::bigint,
            (extract(epoch FROM r.health_timeout) * 1000)::bigint, r.retries,
            coalesce((r.options ->> 'reboot')::boolean, true)

@@ -32,7 +32,8 @@ BEGIN
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', notified_at = now(), deadline = now() + r.download_timeout, told_session = d.session,
-               boots = 0, boots_since = now(), not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,
+               boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
+               boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,
                error = NULL, from_version = d.version
           FROM picked p
           JOIN ota.rollout r ON r.rollout_id = p.rollout_id

@@ -21,12 +21,7 @@ BEGIN
            SET deadline = deadline + away + interval '10 seconds'
          WHERE broker = i_broker AND deadline > now() - away
            AND state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting');
-        UPDATE ota.device_update u SET ready = false, granted_at = NULL
-          FROM ota.device d
-         WHERE d.broker = i_broker AND d.connected AND u.device_id = d.device_id
-           AND u.state = 'pending' AND (u.ready OR u.granted_at IS NOT NULL);
-        UPDATE ota.device SET connected = false, listening = false
-         WHERE broker = i_broker AND connected;
+        PERFORM ota.broker_sessions_end(i_broker);
         PERFORM ota.audit('broker_started', NULL, NULL,
             jsonb_build_object('broker', i_broker, 'plugin', i_plugin, 'away_seconds', round(extract(epoch FROM away))));
     END IF;
@@ -42,3 +37,30 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
     UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
 $$;
 COMMENT ON FUNCTION ota.broker_alive(text) IS 'Plugin: all events of this broker are in the database as of now';
+
+CREATE OR REPLACE FUNCTION ota.broker_goodbye(i_broker text)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- The broker stops in an orderly way: its sessions end.
+BEGIN
+    PERFORM ota.broker_sessions_end(i_broker);
+    UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
+    PERFORM ota.audit('broker_stopped', NULL, NULL, jsonb_build_object('broker', i_broker));
+END
+$$;
+COMMENT ON FUNCTION ota.broker_goodbye(text) IS 'Plugin: a broker stops';
+
+CREATE OR REPLACE FUNCTION ota.broker_sessions_end(i_broker text)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- None of the broker's devices is connected any more; slots that were not used yet are free again.
+BEGIN
+    UPDATE ota.device_update u SET ready = false, granted_at = NULL
+      FROM ota.device d
+     WHERE d.broker = i_broker AND d.connected AND u.device_id = d.device_id
+       AND u.state = 'pending' AND (u.ready OR u.granted_at IS NOT NULL);
+    UPDATE ota.device SET connected = false, listening = false
+     WHERE broker = i_broker AND connected;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_sessions_end(text) IS 'Plugin: the sessions of a broker are over';

@@ -77,6 +77,10 @@ BEGIN
           JOIN ota.device d ON d.device_id = u.device_id
          WHERE u.rollout_id = i_rollout_id AND u.state = 'pending' AND u.ready AND u.granted_at IS NULL
            AND (u.not_before IS NULL OR u.not_before <= now())
+           -- One update at a time: an earlier rollout's runs to its end first.
+           AND NOT EXISTS (SELECT 1 FROM ota.device_update o
+                WHERE o.device_id = u.device_id AND o.rollout_id <> u.rollout_id
+                  AND o.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting'))
          ORDER BY u.rank LIMIT i_count FOR UPDATE OF u SKIP LOCKED
     )
     UPDATE ota.device_update u

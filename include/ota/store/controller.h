@@ -1,0 +1,35 @@
+/*
+ * controller - moves the rollouts: starts them, opens stages, gives devices their turn, judges, halts, completes.
+ *
+ * One broker of those that share a database runs it: the one that holds an advisory lock.  Nothing about a rollout lives only here,
+ * except how many devices were told in the last minute (read from the rows after a take-over).
+ * Thread: store.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/base/logring.h"
+#include "ota/store/fold.h"
+#include "ota/store/pg.h"
+
+struct controller;
+
+OTA_MUST_USE struct controller *controller_new(struct logring *log);
+void controller_free(struct controller *controller);
+
+/* The connection is gone, and the lock with it. */
+void controller_reset(struct controller *controller);
+
+/* What a pass did. */
+struct controller_result {
+	bool leads;  /* this broker holds the lock */
+	bool acted;  /* some rollout moved: figures and hand-outs should be looked at now */
+	bool active; /* some rollout is running or scheduled: come back soon */
+};
+
+/* One pass over all rollouts.  Errors as pg_exec(). */
+OTA_MUST_USE enum ota_err controller_pass(struct controller *controller, struct pg *pg,
+	struct fold *fold, struct controller_result *done, struct ota_why *why);

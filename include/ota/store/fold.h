@@ -1,0 +1,42 @@
+/*
+ * fold - turn a batch of events into rows: read the facts of its devices, apply the rules in order, write what came out.
+ *
+ * Read, rules and write are one transaction with the batch's sequence number, so that a batch counts exactly once.
+ * Thread: store.  The fold keeps its memory from batch to batch.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/store/pg.h"
+#include "ota/wire/event.h"
+#include "ota/wire/options.h"
+
+struct fold;
+
+/*
+ * `session_floor`: sessions with a smaller number are of an earlier life of this broker and over.  NULL: no memory.
+ */
+OTA_MUST_USE struct fold *fold_new(const char *broker, enum enroll enroll, int64_t session_floor);
+void fold_free(struct fold *fold);
+
+/* What a batch did, for what has to happen next and for the log. */
+struct fold_result {
+	size_t events;
+	size_t steps; /* device updates that changed */
+	size_t impossible;
+	size_t unknown; /* events of devices that are not enrolled */
+};
+
+/*
+ * Fold `count` events (their strings must stay until this returns) whose last sequence number is `sequence`.
+ * Errors as pg_exec(); on any error nothing was written.  OTA_ERR_INVALID: some event cannot be stored, see fold_events() with fewer.
+ */
+OTA_MUST_USE enum ota_err fold_events(struct fold *fold, struct pg *pg, const struct event *events,
+	size_t count, uint64_t sequence, struct fold_result *done, struct ota_why *why);
+
+/* Time out up to `limit` device updates whose deadline has passed. */
+OTA_MUST_USE enum ota_err fold_expired(
+	struct fold *fold, struct pg *pg, int limit, struct fold_result *done, struct ota_why *why);

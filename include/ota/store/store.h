@@ -1,0 +1,35 @@
+/*
+ * store - the one thread that talks to PostgreSQL, and the outbox in front of it.
+ *
+ * Broker's thread: store_start, store_append, store_reload, store_stop.  Everything else happens on the store's own thread,
+ * which never calls a mosquitto_* function: what it has to say goes through the change queue and the log ring.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+#include "ota/base/logring.h"
+#include "ota/base/queue.h"
+#include "ota/wire/keyring.h"
+#include "ota/wire/options.h"
+
+struct store;
+
+/*
+ * Open the outbox and start the thread.  PostgreSQL being away is no error.  `options`, `changes` and `log` outlive the store;
+ * `keyring` becomes the store's in any case.  `session_floor`: see fold_new().
+ */
+OTA_MUST_USE enum ota_err store_start(const struct options *options, struct keyring *keyring,
+	int64_t session_floor, struct queue *changes, struct logring *log, struct store **store,
+	struct ota_why *why);
+
+/* Keep one event record; the signature of gate_links.append, `store` being the context. */
+OTA_MUST_USE enum ota_err store_append(void *store, const uint8_t *record, size_t length);
+
+/* Read the key directory again, soon; `store` is a struct store. */
+void store_reload(void *store);
+
+/* Write what is left if PostgreSQL takes it within two seconds, end the thread, free.  NULL does nothing. */
+void store_stop(struct store *store);

@@ -1,0 +1,300 @@
+#include "ota/store/controller.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller_internal.h"
+
+enum {
+	EXPIRED_LIMIT = 1000,
+	/* More are given their turn in the next pass, a moment later. */
+	GRANT_LIMIT = 5000,
+};
+
+struct controller *controller_new(struct logring *log)
+{
+	struct controller *controller = calloc(1, sizeof(*controller));
+
+	if (controller) {
+		controller->log = log;
+	}
+	return controller;
+}
+
+void controller_reset(struct controller *controller)
+{
+	struct recent *recent;
+	struct recent *next;
+
+	controller->leads = false;
+	HASH_ITER(hh, controller->recents, recent, next) {
+		HASH_DEL(controller->recents, recent);
+		free(recent);
+	}
+}
+
+void controller_free(struct controller *controller)
+{
+	if (controller) {
+		controller_reset(controller);
+		free(controller);
+	}
+}
+
+/* Give devices of the open stage their turn, as the pacing allows. */
+static enum ota_err grant(struct controller *controller, struct pg *pg, struct rollout_row *row,
+	struct controller_result *done, struct ota_why *why)
+{
+	struct recent *recent = NULL;
+	int64_t arguments[2] = { row->id, 0 };
+	int64_t granted = 0;
+	enum ota_err err = OTA_OK;
+
+	pacing_fold(&row->pacing, row->succeeded, row->attempts_failed);
+	if (row->pacing_limits.per_minute > 0) {
+		err = recent_get(controller, pg, row->id, &recent, why);
+		if (err) {
+			return err;
+		}
+	}
+	arguments[1] = pacing_grants(&row->pacing_limits, &row->pacing, row->all_in_flight,
+		recent ? recent_sum(recent) : 0, row->counts.waiting);
+	if (arguments[1] > GRANT_LIMIT) {
+		arguments[1] = GRANT_LIMIT;
+	}
+	if (arguments[1] > 0) {
+		err =
+			controller_call(pg, "SELECT ota.controller_grant($1, $2)", 2, arguments, &granted, why);
+	}
+	if (!err && granted > 0) {
+		done->acted = true;
+		if (recent) {
+			recent_add(recent, granted);
+		}
+	}
+	return err;
+}
+
+static enum ota_err count_waiting(struct pg *pg, struct rollout_row *row, struct ota_why *why)
+{
+	/* Enough for the next turn and for the verdict's question whether reachable devices still wait. */
+	int64_t arguments[2] = { row->id, GRANT_LIMIT };
+
+	return controller_call(
+		pg, "SELECT ota.controller_waiting($1, $2)", 2, arguments, &row->counts.waiting, why);
+}
+
+/* Words for what the controller waits for. */
+static const char *waiting_for(const struct rollout_row *row, const struct stage_decision *decision)
+{
+	if (strcmp(row->stage_state, "held") == 0) {
+		return "wait for ota.advance_rollout";
+	}
+	switch (decision->rule) {
+	case VERDICT_RULE_CLOCK:
+		return "verdict when the stage's wait is over";
+	case VERDICT_RULE_NO_EVIDENCE:
+		return "verdict when the first device has finished";
+	case VERDICT_RULE_UNTOLD:
+		return "tell the devices of the stage that are reachable";
+	case VERDICT_RULE_COVERAGE:
+		return "verdict when enough of the told devices have finished";
+	case VERDICT_RULE_INVALID:
+	case VERDICT_RULE_TOO_MANY:
+	case VERDICT_RULE_SEQUENTIAL:
+	case VERDICT_RULE_BELOW:
+	case VERDICT_RULE_PASS:
+	case VERDICT_RULE_EMPTY:
+		break;
+	}
+	return decision->why;
+}
+
+/* Close the stage as passed and go on: to the next stage, or to the end. */
+static enum ota_err pass_stage(struct controller *controller, struct pg *pg,
+	struct rollout_row *row, const char *verdict, struct ota_why *why)
+{
+	enum ota_err err = controller_close(pg, row, "passed", verdict, why);
+
+	if (err) {
+		return err;
+	}
+	if (row->limits.last) {
+		err = controller_note(pg, row, NULL, 0, why);
+		return err ? err : controller_step(controller, pg, row, ROLLOUT_EV_COMPLETE, verdict, why);
+	}
+	return controller_open(controller, pg, row, why);
+}
+
+static enum ota_err run_open_stage(struct controller *controller, struct pg *pg,
+	struct rollout_row *row, struct controller_result *done, struct ota_why *why)
+{
+	bool held = strcmp(row->stage_state, "held") == 0;
+	struct stage_decision decision;
+	enum ota_err err = count_waiting(pg, row, why);
+
+	if (err) {
+		return err;
+	}
+	decision =
+		verdict_decide(&row->limits, &row->counts, row->advance_requested ? 0 : row->remaining_ms);
+	if (decision.verdict == VERDICT_HALT) {
+		done->acted = true;
+		err = controller_note(pg, row, NULL, 0, why);
+		return err ? err : controller_step(controller, pg, row, ROLLOUT_EV_HALT, decision.why, why);
+	}
+	if (row->advance_requested) {
+		char verdict[200];
+
+		done->acted = true;
+		(void)snprintf(verdict, sizeof(verdict), "advanced by an operator; %s", decision.why);
+		return pass_stage(controller, pg, row, verdict, why);
+	}
+	if (decision.verdict == VERDICT_ADVANCE || decision.verdict == VERDICT_COMPLETE) {
+		done->acted = true;
+		return pass_stage(controller, pg, row, decision.why, why);
+	}
+	if (decision.verdict == VERDICT_HOLD && !held) {
+		done->acted = true;
+		return controller_close(pg, row, "held", decision.why, why);
+	}
+	err = grant(controller, pg, row, done, why);
+	return err ? err
+			   : controller_note(pg, row, waiting_for(row, &decision),
+				   decision.rule == VERDICT_RULE_CLOCK ? row->wait_until_ms : 0, why);
+}
+
+/* A completed rollout still serves devices that had been away, and is still judged. */
+static enum ota_err serve_latecomers(struct controller *controller, struct pg *pg,
+	struct rollout_row *row, struct controller_result *done, struct ota_why *why)
+{
+	struct stage_decision decision;
+	enum ota_err err = count_waiting(pg, row, why);
+
+	if (err || (row->counts.waiting == 0 && row->counts.in_flight == 0)) {
+		return err;
+	}
+	decision = verdict_decide(&row->limits, &row->counts, 0);
+	if (decision.verdict == VERDICT_HALT) {
+		done->acted = true;
+		return controller_step(controller, pg, row, ROLLOUT_EV_HALT, decision.why, why);
+	}
+	done->active = true;
+	err = grant(controller, pg, row, done, why);
+	return err ? err : controller_note(pg, row, NULL, 0, why);
+}
+
+static enum ota_err start(struct controller *controller, struct pg *pg, struct rollout_row *row,
+	struct controller_result *done, struct ota_why *why)
+{
+	enum ota_err err =
+		controller_call(pg, "SELECT ota.rollout_supersede_others($1)", 1, &row->id, NULL, why);
+
+	if (!err) {
+		err = controller_step(controller, pg, row, ROLLOUT_EV_START, "its time has come", why);
+	}
+	if (!err) {
+		done->acted = true;
+		err = controller_open(controller, pg, row, why);
+	}
+	return err;
+}
+
+static enum ota_err run_one(struct controller *controller, struct pg *pg, struct rollout_row *row,
+	struct controller_result *done, struct ota_why *why)
+{
+	switch (row->state) {
+	case ROLLOUT_SCHEDULED:
+		done->active = true;
+		return row->due ? start(controller, pg, row, done, why) : OTA_OK;
+	case ROLLOUT_RUNNING:
+		done->active = true;
+		if (row->stage == 0) {
+			done->acted = true;
+			return controller_open(controller, pg, row, why);
+		}
+		return row->stage_state ? run_open_stage(controller, pg, row, done, why) : OTA_OK;
+	case ROLLOUT_COMPLETED:
+		return row->stage_state ? serve_latecomers(controller, pg, row, done, why) : OTA_OK;
+	case ROLLOUT_PAUSED:
+	case ROLLOUT_HALTED:
+	case ROLLOUT_CANCELLED:
+	case ROLLOUT_SUPERSEDED:
+		break;
+	case ROLLOUT_STATE_COUNT:
+		break;
+	}
+	return OTA_OK;
+}
+
+/* Each rollout's step is a transaction of its own: one that cannot move does not hold up the others. */
+static enum ota_err run_in_transaction(struct controller *controller, struct pg *pg,
+	struct rollout_row *row, struct controller_result *done, struct ota_why *why)
+{
+	enum ota_err err = pg_script(pg, "BEGIN", why);
+	struct ota_why ignored;
+
+	if (!err) {
+		err = run_one(controller, pg, row, done, why);
+	}
+	if (!err) {
+		return pg_script(pg, "COMMIT", why);
+	}
+	(void)!pg_script(pg, "ROLLBACK", &ignored);
+	if (err == OTA_ERR_UNAVAILABLE || err == OTA_ERR_TIMEOUT) {
+		return err;
+	}
+	/* An operator was quicker (conflict, illegal step by now): the next pass sees the new state. */
+	logring_printf(controller->log, err == OTA_ERR_CONFLICT ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+		"rollout %" PRId64 ": %s", row->id, why->text);
+	return OTA_OK;
+}
+
+static enum ota_err take_lead(struct controller *controller, struct pg *pg, struct ota_why *why)
+{
+	PGresult *result = NULL;
+	enum ota_err err;
+
+	if (controller->leads) {
+		return OTA_OK;
+	}
+	err = pg_exec(
+		pg, "SELECT pg_try_advisory_lock(hashtext('ota.controller'))", 0, NULL, &result, why);
+	if (!err) {
+		controller->leads = pg_bool(result, 0, 0);
+		PQclear(result);
+		if (controller->leads) {
+			logring_printf(controller->log, LOG_LEVEL_INFO, "this broker controls the rollouts");
+		}
+	}
+	return err;
+}
+
+enum ota_err controller_pass(struct controller *controller, struct pg *pg, struct fold *fold,
+	struct controller_result *done, struct ota_why *why)
+{
+	struct fold_result expired;
+	PGresult *rows = NULL;
+	enum ota_err err = take_lead(controller, pg, why);
+
+	memset(done, 0, sizeof(*done));
+	done->leads = controller->leads;
+	if (err || !controller->leads) {
+		return err;
+	}
+	err = fold_expired(fold, pg, EXPIRED_LIMIT, &expired, why);
+	if (!err) {
+		err = pg_exec(pg, "SELECT * FROM ota.controller_read()", 0, NULL, &rows, why);
+	}
+	for (int n = 0; !err && n < PQntuples(rows); n++) {
+		struct rollout_row row;
+
+		if (controller_row_read(rows, n, &row)) {
+			err = run_in_transaction(controller, pg, &row, done, why);
+		}
+	}
+	PQclear(rows);
+	return err;
+}

@@ -1,0 +1,267 @@
+#include "ota/store/feed.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "feed_internal.h"
+
+enum {
+	/* Places in the queue that offers leave free for everything else. */
+	QUEUE_RESERVE = 256,
+	HAND_OUT_MAX = 2000,
+	RECALLS_MAX = 1000,
+};
+
+struct feed *feed_new(const struct options *options, struct keyring *keyring, struct queue *changes,
+	struct logring *log)
+{
+	struct feed *feed = calloc(1, sizeof(*feed));
+
+	if (feed) {
+		feed->options = options;
+		feed->keyring = keyring;
+		feed->changes = changes;
+		feed->log = log;
+	}
+	return feed;
+}
+
+void feed_free(struct feed *feed)
+{
+	struct known_release *release;
+	struct known_release *next_release;
+	struct known_rollout *rollout;
+	struct known_rollout *next_rollout;
+
+	if (!feed) {
+		return;
+	}
+	HASH_ITER(hh, feed->releases, release, next_release) {
+		HASH_DEL(feed->releases, release);
+		free(release);
+	}
+	HASH_ITER(hh, feed->rollouts, rollout, next_rollout) {
+		HASH_DEL(feed->rollouts, rollout);
+		free(rollout->report);
+		free(rollout);
+	}
+	keyring_free(feed->keyring);
+	free(feed);
+}
+
+static void note_key(void *context, const char *file, const char *reason)
+{
+	struct feed *feed = context;
+
+	logring_printf(feed->log, LOG_LEVEL_WARNING, "key %s is not used: %s", file, reason);
+}
+
+void feed_reload_keys(struct feed *feed)
+{
+	struct keyring *keyring = NULL;
+	struct ota_why why = { "" };
+
+	if (keyring_load(feed->options->trusted_keys, note_key, feed, &keyring, &why)) {
+		logring_printf(feed->log, LOG_LEVEL_ERROR,
+			"the trusted keys were not read again, the earlier ones stay: %s", why.text);
+		return;
+	}
+	keyring_free(feed->keyring);
+	feed->keyring = keyring;
+	logring_printf(feed->log, LOG_LEVEL_NOTICE, "%zu trusted keys read", keyring_count(keyring));
+}
+
+enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why)
+{
+	if (!change) {
+		ota_why_set(why, "out of memory");
+		return OTA_ERR_NOMEM;
+	}
+	if (!queue_push(feed->changes, change)) {
+		change_free(change);
+		ota_why_set(why, "the broker's thread is behind");
+		return OTA_ERR_FULL;
+	}
+	return OTA_OK;
+}
+
+char *feed_copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why)
+{
+	PGresult *rows = NULL;
+	enum ota_err err = pg_exec(pg, "SELECT * FROM ota.broker_rollouts()", 0, NULL, &rows, why);
+
+	feed->round++;
+	for (int n = 0; !err && n < PQntuples(rows); n++) {
+		int64_t id = pg_int(rows, n, 0);
+		const char *state = pg_text(rows, n, 1);
+		const char *report = pg_text(rows, n, 2);
+		struct known_rollout *known = NULL;
+		struct change *change;
+
+		HASH_FIND(hh, feed->rollouts, &id, sizeof(id), known);
+		if (!known) {
+			known = calloc(1, sizeof(*known));
+			if (!known) {
+				ota_why_set(why, "out of memory");
+				err = OTA_ERR_NOMEM;
+				break;
+			}
+			known->id = id;
+			HASH_ADD(hh, feed->rollouts, id, sizeof(id), known);
+		}
+		known->round = feed->round;
+		if (known->report && report && strcmp(known->report, report) == 0) {
+			continue;
+		}
+		change = change_new(CHANGE_ROLLOUT);
+		if (change) {
+			change->rollout = id;
+			change->live =
+				state && (strcmp(state, "running") == 0 || strcmp(state, "completed") == 0);
+			change->text = feed_copy(report);
+		}
+		err = feed_push(feed, change, why);
+		if (!err) {
+			free(known->report);
+			known->report = feed_copy(report);
+		}
+	}
+	PQclear(rows);
+	return err;
+}
+
+/* Rollouts that are no longer reported are over: nothing of them may be delivered any more. */
+static enum ota_err forget_rollouts(struct feed *feed, struct ota_why *why)
+{
+	struct known_rollout *known;
+	struct known_rollout *next;
+
+	HASH_ITER(hh, feed->rollouts, known, next) {
+		if (known->round != feed->round) {
+			struct change *change = change_new(CHANGE_ROLLOUT);
+			enum ota_err err;
+
+			if (change) {
+				change->rollout = known->id;
+			}
+			err = feed_push(feed, change, why);
+			if (err) {
+				return err;
+			}
+			HASH_DEL(feed->rollouts, known);
+			free(known->report);
+			free(known);
+		}
+	}
+	return OTA_OK;
+}
+
+static enum ota_err hand_out_recalls(
+	struct feed *feed, struct pg *pg, bool *more, struct ota_why *why)
+{
+	char limit[16];
+	const char *values[] = { feed->options->broker_name, limit };
+	PGresult *rows = NULL;
+	enum ota_err err;
+
+	(void)snprintf(limit, sizeof(limit), "%d", RECALLS_MAX);
+	if (queue_room(feed->changes) < RECALLS_MAX) {
+		*more = true;
+		return OTA_OK;
+	}
+	err = pg_exec(pg, "SELECT * FROM ota.broker_recalls($1, $2::int)", 2, values, &rows, why);
+	for (int n = 0; !err && n < PQntuples(rows); n++) {
+		struct change *change = change_new(CHANGE_RECALL);
+
+		if (change) {
+			change->device = feed_copy(pg_text(rows, n, 0));
+			change->rollout = pg_int(rows, n, 1);
+			change->version = feed_copy(pg_text(rows, n, 2));
+			change->topic = feed_copy(pg_text(rows, n, 3));
+		}
+		err = feed_push(feed, change, why);
+	}
+	if (!err && PQntuples(rows) == RECALLS_MAX) {
+		*more = true;
+	}
+	PQclear(rows);
+	return err;
+}
+
+/* Columns of broker_claim. */
+enum {
+	O_DEVICE,
+	O_ROLLOUT,
+	O_ATTEMPT,
+	O_RELEASE,
+	O_LABEL,
+	O_DEADLINE,
+	O_FLEET,
+	O_HARDWARE,
+	O_VERSION,
+	O_SEQUENCE,
+	O_TOPIC
+};
+
+static struct change *make_offer(const PGresult *rows, int n)
+{
+	struct change *change = change_new(CHANGE_OFFER);
+
+	if (change) {
+		change->device = feed_copy(pg_text(rows, n, O_DEVICE));
+		change->rollout = pg_int(rows, n, O_ROLLOUT);
+		change->attempt = (int32_t)pg_int(rows, n, O_ATTEMPT);
+		change->release_id = pg_int(rows, n, O_RELEASE);
+		change->stage = feed_copy(pg_text(rows, n, O_LABEL));
+		change->deadline_ms = pg_int(rows, n, O_DEADLINE);
+		change->fleet = feed_copy(pg_text(rows, n, O_FLEET));
+		change->hardware = feed_copy(pg_text(rows, n, O_HARDWARE));
+		change->version = feed_copy(pg_text(rows, n, O_VERSION));
+		change->sequence = pg_int(rows, n, O_SEQUENCE);
+		change->topic = feed_copy(pg_text(rows, n, O_TOPIC));
+	}
+	return change;
+}
+
+enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, bool *more, struct ota_why *why)
+{
+	char limit[16];
+	const char *values[] = { feed->options->broker_name, limit };
+	PGresult *rows = NULL;
+	size_t room;
+	enum ota_err err = forget_rollouts(feed, why);
+
+	*more = false;
+	if (!err) {
+		err = hand_out_recalls(feed, pg, more, why);
+	}
+	if (err) {
+		return err;
+	}
+	room = queue_room(feed->changes);
+	/* A claim may give twice the limit: newly granted devices and returned ones. */
+	room = room > QUEUE_RESERVE ? (room - QUEUE_RESERVE) / 2 : 0;
+	if (room == 0) {
+		*more = true;
+		return OTA_OK;
+	}
+	room = room < HAND_OUT_MAX ? room : HAND_OUT_MAX;
+	(void)snprintf(limit, sizeof(limit), "%zu", room);
+	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
+	err = pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int)", 2, values, &rows, why);
+	for (int n = 0; !err && n < PQntuples(rows); n++) {
+		err = feed_push(feed, make_offer(rows, n), why);
+	}
+	if (!err && (size_t)PQntuples(rows) >= room) {
+		*more = true;
+	}
+	PQclear(rows);
+	return err;
+}

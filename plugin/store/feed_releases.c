@@ -1,0 +1,260 @@
+/* Releases: from a row nobody trusts to a release that the gate may hand out. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/store/pg_array.h"
+#include "ota/wire/release.h"
+
+#include "feed_internal.h"
+
+/* Columns of broker_releases. */
+enum {
+	L_ID,
+	L_STATE,
+	L_ROW_VERSION,
+	L_VERSION,
+	L_SEQUENCE,
+	L_URL,
+	L_SHA256,
+	L_SIZE,
+	L_NOTES,
+	L_ENVELOPE,
+	L_SIGNATURE
+};
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9') {
+		return c - '0';
+	}
+	if (c >= 'a' && c <= 'f') {
+		return c - 'a' + 10;
+	}
+	return -1;
+}
+
+/* The signature column comes as hex; NULL stays NULL. */
+static enum ota_err decode_hex(const char *text, uint8_t **bytes, size_t *length)
+{
+	size_t n = text ? strlen(text) / 2 : 0;
+	uint8_t *out;
+
+	*bytes = NULL;
+	*length = 0;
+	if (!text) {
+		return OTA_OK;
+	}
+	out = malloc(n + 1);
+	if (!out) {
+		return OTA_ERR_NOMEM;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0) {
+			free(out);
+			return OTA_ERR_INVALID;
+		}
+		out[i] = (uint8_t)(high * 16 + low);
+	}
+	*bytes = out;
+	*length = n;
+	return OTA_OK;
+}
+
+static enum ota_err verify_row(
+	struct feed *feed, const PGresult *rows, int n, struct release **release, struct ota_why *why)
+{
+	uint8_t *signature = NULL;
+	struct release_unverified row = {
+		.release_id = pg_int(rows, n, L_ID),
+		.version = pg_text(rows, n, L_VERSION),
+		.sequence = pg_int(rows, n, L_SEQUENCE),
+		.url = pg_text(rows, n, L_URL),
+		.sha256 = pg_text(rows, n, L_SHA256),
+		.size = pg_int(rows, n, L_SIZE),
+		.release_notes = pg_text(rows, n, L_NOTES),
+		.envelope = pg_text(rows, n, L_ENVELOPE),
+	};
+	enum ota_err err = decode_hex(pg_text(rows, n, L_SIGNATURE), &signature, &row.signature_length);
+
+	row.signature = signature;
+	if (!err) {
+		err = release_verify(&row, feed->keyring, feed->options->signature_policy,
+			(size_t)feed->options->signature_threshold, release, why);
+	}
+	free(signature);
+	return err;
+}
+
+/* The manifest's lists as array parameters; an empty list means any, which is null. */
+static const char *list_parameter(struct pg_array *array, const char *const *items, size_t count)
+{
+	if (count == 0) {
+		return NULL;
+	}
+	pg_array_begin(array);
+	for (size_t i = 0; i < count; i++) {
+		pg_array_text(array, items[i]);
+	}
+	return pg_array_end(array);
+}
+
+static enum ota_err store_verdict(struct feed *feed, struct pg *pg, int64_t id,
+	const struct release *release, const char *reason, struct ota_why *why)
+{
+	const struct release_terms *terms = release ? &release->manifest->terms : NULL;
+	struct pg_array hardware = { 0 };
+	struct pg_array fleets = { 0 };
+	char texts[3][24];
+	const char *values[11] = { feed->options->broker_name, texts[0], release ? "t" : "f", reason };
+	enum ota_err err;
+
+	(void)snprintf(texts[0], sizeof(texts[0]), "%" PRId64, id);
+	if (terms) {
+		values[4] = release->signed_by;
+		values[5] = list_parameter(&hardware, terms->hardware, terms->hardware_count);
+		values[6] = list_parameter(&fleets, terms->fleets, terms->fleets_count);
+		values[7] = terms->min_version;
+		values[8] = terms->max_version;
+		(void)snprintf(texts[1], sizeof(texts[1]), "%" PRId64, terms->not_before_ms);
+		(void)snprintf(texts[2], sizeof(texts[2]), "%" PRId64, terms->expires_ms);
+		values[9] = terms->not_before_ms ? texts[1] : NULL;
+		values[10] = terms->expires_ms ? texts[2] : NULL;
+	}
+	err = pg_exec(pg, "SELECT ota.broker_release_verdict($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)", 11,
+		values, NULL, why);
+	pg_array_free(&hardware);
+	pg_array_free(&fleets);
+	return err;
+}
+
+static enum ota_err take_from_gate(
+	struct feed *feed, struct known_release *known, struct ota_why *why)
+{
+	struct change *change;
+	enum ota_err err;
+
+	if (!known->at_gate) {
+		return OTA_OK;
+	}
+	change = change_new(CHANGE_RELEASE_GONE);
+	if (change) {
+		change->release_id = known->id;
+	}
+	err = feed_push(feed, change, why);
+	if (!err) {
+		known->at_gate = false;
+	}
+	return err;
+}
+
+static enum ota_err give_to_gate(
+	struct feed *feed, struct known_release *known, struct release *release, struct ota_why *why)
+{
+	struct change *change = change_new(CHANGE_RELEASE);
+	enum ota_err err;
+
+	if (change) {
+		change->release_id = known->id;
+		change->release = release;
+	} else {
+		release_free(release);
+	}
+	err = feed_push(feed, change, why);
+	if (!err) {
+		known->at_gate = true;
+	}
+	return err;
+}
+
+static enum ota_err look_at(struct feed *feed, struct pg *pg, const PGresult *rows, int n,
+	struct known_release *known, struct ota_why *why)
+{
+	const char *state = pg_text(rows, n, L_STATE);
+	const char *version = pg_text(rows, n, L_VERSION);
+	struct release *release = NULL;
+	struct ota_why reason = { "" };
+	enum ota_err verified = verify_row(feed, rows, n, &release, &reason);
+	enum ota_err err;
+
+	if (verified == OTA_ERR_NOMEM) {
+		ota_why_set(why, "out of memory");
+		return verified;
+	}
+	err = store_verdict(feed, pg, known->id, release, verified ? reason.text : NULL, why);
+	if (!err && verified) {
+		logring_printf(
+			feed->log, LOG_LEVEL_WARNING, "release %s is refused: %s", version, reason.text);
+		err = take_from_gate(feed, known, why);
+	}
+	if (!err && !verified && strcmp(state, "verified") == 0) {
+		return give_to_gate(feed, known, release, why);
+	}
+	if (!err && !verified) {
+		logring_printf(feed->log, LOG_LEVEL_NOTICE, "release %s is verified, signed by %s", version,
+			release->signed_by);
+	}
+	release_free(release);
+	return err;
+}
+
+static enum ota_err drop_unlisted(struct feed *feed, struct ota_why *why)
+{
+	struct known_release *known;
+	struct known_release *next;
+
+	HASH_ITER(hh, feed->releases, known, next) {
+		if (known->round != feed->release_round) {
+			enum ota_err err = take_from_gate(feed, known, why);
+
+			if (err) {
+				return err;
+			}
+			HASH_DEL(feed->releases, known);
+			free(known);
+		}
+	}
+	return OTA_OK;
+}
+
+enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why)
+{
+	const char *fingerprint = keyring_fingerprint(feed->keyring);
+	PGresult *rows = NULL;
+	enum ota_err err = pg_exec(pg, "SELECT * FROM ota.broker_releases()", 0, NULL, &rows, why);
+
+	feed->release_round++;
+	for (int n = 0; !err && n < PQntuples(rows); n++) {
+		int64_t id = pg_int(rows, n, L_ID);
+		const char *row_version = pg_text(rows, n, L_ROW_VERSION);
+		struct known_release *known = NULL;
+
+		HASH_FIND(hh, feed->releases, &id, sizeof(id), known);
+		if (!known) {
+			known = calloc(1, sizeof(*known));
+			if (!known) {
+				ota_why_set(why, "out of memory");
+				err = OTA_ERR_NOMEM;
+				break;
+			}
+			known->id = id;
+			HASH_ADD(hh, feed->releases, id, sizeof(id), known);
+		}
+		known->round = feed->release_round;
+		if (strcmp(known->row_version, row_version) == 0
+			&& strcmp(known->fingerprint, fingerprint) == 0) {
+			continue;
+		}
+		err = look_at(feed, pg, rows, n, known, why);
+		if (!err) {
+			(void)snprintf(known->row_version, sizeof(known->row_version), "%s", row_version);
+			(void)snprintf(known->fingerprint, sizeof(known->fingerprint), "%s", fingerprint);
+		}
+	}
+	PQclear(rows);
+	return err ? err : drop_unlisted(feed, why);
+}

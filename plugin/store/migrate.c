@@ -1,0 +1,164 @@
+#include "ota/store/migrate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "ota/store/sql_files.h"
+
+static bool is_migration(const char *name)
+{
+	return strncmp(name, "migrations/", 11) == 0;
+}
+
+/* "migrations/0001_schema.sql" is 1. */
+static int64_t migration_version(const char *name)
+{
+	return strtoll(name + 11, NULL, 10);
+}
+
+/* SHA-256 over all functions and views, as hex. */
+static enum ota_err functions_digest(char out[65])
+{
+	enum ota_err err = OTA_ERR_NOMEM;
+	unsigned char digest[32];
+	unsigned int length = 0;
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+	if (!context || !EVP_DigestInit_ex(context, EVP_sha256(), NULL)) {
+		goto out;
+	}
+	for (size_t i = 0; i < sql_files_count; i++) {
+		if (!is_migration(sql_files[i].name)
+			&& !EVP_DigestUpdate(context, sql_files[i].text, strlen(sql_files[i].text))) {
+			goto out;
+		}
+	}
+	if (!EVP_DigestFinal_ex(context, digest, &length) || length != sizeof(digest)) {
+		goto out;
+	}
+	for (size_t i = 0; i < sizeof(digest); i++) {
+		(void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	}
+	err = OTA_OK;
+out:
+	EVP_MD_CTX_free(context);
+	return err;
+}
+
+/* One value of one row; 0 for no row. */
+static enum ota_err query_int(struct pg *pg, const char *sql, int64_t *value, struct ota_why *why)
+{
+	PGresult *result = NULL;
+	enum ota_err err = pg_exec(pg, sql, 0, NULL, &result, why);
+
+	if (!err) {
+		*value = PQntuples(result) > 0 ? pg_int(result, 0, 0) : 0;
+		PQclear(result);
+	}
+	return err;
+}
+
+static enum ota_err apply_file(struct pg *pg, const struct sql_file *file, struct ota_why *why)
+{
+	struct ota_why inner = { "" };
+	enum ota_err err = pg_script(pg, file->text, &inner);
+
+	if (err) {
+		ota_why_set(why, "sql/%s: %.250s", file->name, inner.text);
+	}
+	return err;
+}
+
+static enum ota_err apply_migrations(struct pg *pg, struct logring *log, struct ota_why *why)
+{
+	int64_t exists = 0;
+	int64_t have = 0;
+	int64_t know = 0;
+	enum ota_err err = query_int(
+		pg, "SELECT (to_regclass('ota.schema_migration') IS NOT NULL)::int", &exists, why);
+
+	if (!err && exists) {
+		err = query_int(pg, "SELECT max(version) FROM ota.schema_migration", &have, why);
+	}
+	if (err) {
+		return err;
+	}
+	for (size_t i = 0; i < sql_files_count && is_migration(sql_files[i].name); i++) {
+		know = migration_version(sql_files[i].name);
+	}
+	if (have > know) {
+		ota_why_set(why,
+			"the database has schema version %lld, this plugin knows up to %lld: upgrade the plugin",
+			(long long)have, (long long)know);
+		return OTA_ERR_CONFLICT;
+	}
+	for (size_t i = 0; i < sql_files_count && is_migration(sql_files[i].name); i++) {
+		if (migration_version(sql_files[i].name) > have) {
+			err = apply_file(pg, &sql_files[i], why);
+			if (err) {
+				return err;
+			}
+			logring_printf(log, LOG_LEVEL_NOTICE, "database: applied sql/%s", sql_files[i].name);
+		}
+	}
+	return OTA_OK;
+}
+
+static enum ota_err apply_functions(struct pg *pg, struct logring *log, struct ota_why *why)
+{
+	char digest[65] = "";
+	const char *values[1] = { digest };
+	PGresult *result = NULL;
+	enum ota_err err = functions_digest(digest);
+
+	if (!err) {
+		err = pg_exec(pg, "SELECT 1 FROM ota.setting WHERE name = 'functions' AND value = $1", 1,
+			values, &result, why);
+	}
+	if (err || PQntuples(result) > 0) {
+		PQclear(result);
+		return err;
+	}
+	PQclear(result);
+	for (size_t i = 0; i < sql_files_count; i++) {
+		if (!is_migration(sql_files[i].name)) {
+			err = apply_file(pg, &sql_files[i], why);
+			if (err) {
+				return err;
+			}
+		}
+	}
+	logring_printf(log, LOG_LEVEL_INFO, "database: installed functions and views");
+	return pg_exec(pg,
+		"INSERT INTO ota.setting VALUES ('functions', $1) "
+		"ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+		1, values, NULL, why);
+}
+
+enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
+{
+	/* The lock waits for the other broker, however long its migration takes. */
+	enum ota_err err = pg_script(pg,
+		"BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+		"SET LOCAL check_function_bodies = off; "
+		"SELECT pg_advisory_xact_lock(hashtext('ota.migrate'))",
+		why);
+
+	if (!err) {
+		err = apply_migrations(pg, log, why);
+	}
+	if (!err) {
+		err = apply_functions(pg, log, why);
+	}
+	if (err) {
+		struct ota_why ignored;
+
+		/* After a lost connection there is nothing to roll back. */
+		(void)!pg_script(pg, "ROLLBACK", &ignored);
+		return err;
+	}
+	return pg_script(pg, "COMMIT", why);
+}

@@ -1,0 +1,312 @@
+#include "ota/store/pg.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/base/clock.h"
+
+/* libpq's messages have several lines; the first says it. */
+static void why_from_connection(struct ota_why *why, const char *what, const PGconn *connection)
+{
+	const char *message = PQerrorMessage(connection);
+
+	ota_why_set(why, "%s: %.*s", what, (int)strcspn(message, "\n"), message);
+}
+
+void pg_disconnect(struct pg *pg)
+{
+	if (pg->connection) {
+		PQfinish(pg->connection);
+		pg->connection = NULL;
+	}
+	pg->notified = false;
+}
+
+/* Wait for the socket, the stop descriptor or the deadline. */
+static enum ota_err wait_socket(const struct pg *pg, short events, int64_t deadline)
+{
+	struct pollfd fds[2] = {
+		{ .fd = PQsocket(pg->connection), .events = events },
+		{ .fd = pg->stop_fd, .events = POLLIN },
+	};
+
+	for (;;) {
+		int64_t left = deadline - clock_mono_ms();
+		int rc;
+
+		if (left <= 0) {
+			return OTA_ERR_TIMEOUT;
+		}
+		rc = poll(fds, 2, (int)left);
+		if (rc < 0 && errno != EINTR) {
+			return OTA_ERR_IO;
+		}
+		if (rc > 0 && fds[1].revents) {
+			return OTA_ERR_UNAVAILABLE;
+		}
+		if (rc > 0) {
+			return OTA_OK;
+		}
+	}
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+	(void)context;
+	(void)result;
+}
+
+enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why *why)
+{
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+
+	if (!options) {
+		ota_why_set(why, "%.*s", message ? (int)strcspn(message, "\n") : 13,
+			message ? message : "out of memory");
+		PQfreemem(message);
+		return OTA_ERR_INVALID;
+	}
+	PQconninfoFree(options);
+	return OTA_OK;
+}
+
+enum ota_err pg_connect(
+	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why)
+{
+	char name[160];
+	const char *const keys[] = { "dbname", "fallback_application_name", "client_encoding",
+		"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL };
+	const char *const values[] = { conninfo, name, "UTF8", "10", "5", "3", "30000", NULL };
+	int64_t deadline = clock_mono_ms() + PG_CONNECT_MS;
+	enum ota_err err = OTA_ERR_UNAVAILABLE;
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	pg_disconnect(pg);
+	(void)snprintf(name, sizeof(name), "mosquitto_ota %s", broker);
+	pg->connection = PQconnectStartParams(keys, values, 1);
+	if (!pg->connection) {
+		ota_why_set(why, "out of memory");
+		return OTA_ERR_NOMEM;
+	}
+	if (PQstatus(pg->connection) == CONNECTION_BAD) {
+		goto out;
+	}
+	while (status != PGRES_POLLING_OK) {
+		err = wait_socket(pg, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
+		if (err) {
+			ota_why_set(why, err == OTA_ERR_TIMEOUT ? "no connection within 5 s" : "interrupted");
+			goto fail;
+		}
+		status = PQconnectPoll(pg->connection);
+		if (status == PGRES_POLLING_FAILED) {
+			err = OTA_ERR_UNAVAILABLE;
+			goto out;
+		}
+	}
+	(void)PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+	return pg_script(pg,
+		"SET client_min_messages = error; SET datestyle = 'ISO'; SET timezone = 'UTC'; "
+		"SET statement_timeout = '55s'; SET lock_timeout = '20s'; "
+		"SET idle_in_transaction_session_timeout = '60s'; SET jit = off",
+		why);
+out:
+	why_from_connection(why, "cannot connect", pg->connection);
+fail:
+	pg_disconnect(pg);
+	return err;
+}
+
+/* The deadline passed: ask the server to stop, and start anew with another connection. */
+static void abandon(struct pg *pg)
+{
+	char buffer[256];
+	PGcancel *cancel = PQgetCancel(pg->connection);
+
+	if (cancel) {
+		(void)PQcancel(cancel, buffer, sizeof(buffer));
+		PQfreeCancel(cancel);
+	}
+	pg_disconnect(pg);
+}
+
+static void take_notifications(struct pg *pg)
+{
+	PGnotify *notify;
+
+	while ((notify = PQnotifies(pg->connection)) != NULL) {
+		pg->notified = true;
+		PQfreemem(notify);
+	}
+}
+
+/* Flush what is to be sent and wait until PQgetResult() would not block. */
+static enum ota_err wait_result(struct pg *pg, int64_t deadline, struct ota_why *why)
+{
+	int flushing = PQflush(pg->connection);
+
+	while (flushing > 0 || PQisBusy(pg->connection)) {
+		enum ota_err err =
+			wait_socket(pg, (short)(flushing > 0 ? POLLIN | POLLOUT : POLLIN), deadline);
+
+		if (err) {
+			ota_why_set(
+				why, err == OTA_ERR_TIMEOUT ? "no answer from PostgreSQL in time" : "interrupted");
+			abandon(pg);
+			return err;
+		}
+		if (!PQconsumeInput(pg->connection)) {
+			flushing = -1;
+			break;
+		}
+		if (flushing > 0) {
+			flushing = PQflush(pg->connection);
+		}
+	}
+	if (flushing < 0) {
+		why_from_connection(why, "connection lost", pg->connection);
+		pg_disconnect(pg);
+		return OTA_ERR_UNAVAILABLE;
+	}
+	return OTA_OK;
+}
+
+static enum ota_err classify(const PGresult *result, const PGconn *connection, struct ota_why *why)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!state || PQstatus(connection) == CONNECTION_BAD) {
+		why_from_connection(why, "connection lost", connection);
+		return OTA_ERR_UNAVAILABLE;
+	}
+	ota_why_set(why, "PostgreSQL says: %s (SQLSTATE %s)", message ? message : "?", state);
+	if (strncmp(state, "40", 2) == 0 || strcmp(state, "55P03") == 0) {
+		return OTA_ERR_CONFLICT;
+	}
+	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) {
+		return OTA_ERR_INVALID;
+	}
+	if (strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) {
+		return OTA_ERR_UNAVAILABLE;
+	}
+	return OTA_ERR_STATE;
+}
+
+/* Read all results of what was sent; the last good one is kept when `kept` is given. */
+static enum ota_err collect(struct pg *pg, int64_t deadline, PGresult **kept, struct ota_why *why)
+{
+	enum ota_err err = OTA_OK;
+	PGresult *result;
+	ExecStatusType status;
+
+	for (;;) {
+		enum ota_err waited = wait_result(pg, deadline, why);
+
+		if (waited) {
+			if (kept) {
+				PQclear(*kept);
+				*kept = NULL;
+			}
+			return waited;
+		}
+		result = PQgetResult(pg->connection);
+		if (!result) {
+			break;
+		}
+		status = PQresultStatus(result);
+		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+			err = err ? err : classify(result, pg->connection, why);
+		} else if (kept && !err) {
+			PQclear(*kept);
+			*kept = result;
+			continue;
+		}
+		PQclear(result);
+	}
+	take_notifications(pg);
+	if (err && kept) {
+		PQclear(*kept);
+		*kept = NULL;
+	}
+	if (err == OTA_ERR_UNAVAILABLE) {
+		pg_disconnect(pg);
+	}
+	return err;
+}
+
+enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *const *values,
+	PGresult **result, struct ota_why *why)
+{
+	PGresult *kept = NULL;
+	enum ota_err err;
+
+	if (!pg->connection) {
+		ota_why_set(why, "not connected");
+		return OTA_ERR_UNAVAILABLE;
+	}
+	(void)PQsetnonblocking(pg->connection, 1);
+	if (!PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0)) {
+		why_from_connection(why, "cannot send", pg->connection);
+		pg_disconnect(pg);
+		return OTA_ERR_UNAVAILABLE;
+	}
+	err = collect(pg, clock_mono_ms() + PG_STATEMENT_MS, &kept, why);
+	if (!err && result) {
+		*result = kept;
+	} else {
+		PQclear(kept);
+	}
+	return err;
+}
+
+enum ota_err pg_script(struct pg *pg, const char *sql, struct ota_why *why)
+{
+	if (!pg->connection) {
+		ota_why_set(why, "not connected");
+		return OTA_ERR_UNAVAILABLE;
+	}
+	(void)PQsetnonblocking(pg->connection, 1);
+	if (!PQsendQuery(pg->connection, sql)) {
+		why_from_connection(why, "cannot send", pg->connection);
+		pg_disconnect(pg);
+		return OTA_ERR_UNAVAILABLE;
+	}
+	return collect(pg, clock_mono_ms() + PG_SCRIPT_MS, NULL, why);
+}
+
+enum ota_err pg_poll(struct pg *pg, struct ota_why *why)
+{
+	if (!pg->connection || !PQconsumeInput(pg->connection)) {
+		if (pg->connection) {
+			why_from_connection(why, "connection lost", pg->connection);
+		} else {
+			ota_why_set(why, "not connected");
+		}
+		pg_disconnect(pg);
+		return OTA_ERR_UNAVAILABLE;
+	}
+	take_notifications(pg);
+	return OTA_OK;
+}
+
+const char *pg_text(const PGresult *result, int row, int column)
+{
+	return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+}
+
+int64_t pg_int(const PGresult *result, int row, int column)
+{
+	const char *text = pg_text(result, row, column);
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+bool pg_bool(const PGresult *result, int row, int column)
+{
+	const char *text = pg_text(result, row, column);
+
+	return text && text[0] == 't';
+}

@@ -1,0 +1,551 @@
+#include "ota/store/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ota/base/backoff.h"
+#include "ota/base/clock.h"
+#include "ota/store/controller.h"
+#include "ota/store/feed.h"
+#include "ota/store/fold.h"
+#include "ota/store/migrate.h"
+#include "ota/store/outbox.h"
+#include "ota/wire/change.h"
+#include "ota/wire/time.h"
+
+enum {
+	BATCH_RECORDS = 4000,
+	BATCH_BYTES = 8 << 20,
+	PASS_MIN_MS = 40,     /* between two passes, however many reports come in */
+	PASS_ACTIVE_MS = 250, /* while a rollout runs */
+	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
+	ALIVE_MS = 2000,
+	REPORT_MS = 10000,
+	STOP_SOFT_MS = 2000,
+};
+
+struct store {
+	const struct options *options;
+	struct queue *changes;
+	struct logring *log;
+	struct outbox *outbox;
+	struct feed *feed;
+	struct fold *fold;
+	struct controller *controller;
+	struct event *events; /* BATCH_RECORDS of them */
+	struct pg pg;
+	struct backoff backoff;
+	int wake_fd;
+	int stop_fd;
+	atomic_bool stopping;
+	atomic_bool reload;
+	bool greeted; /* this process has introduced itself to the database once */
+	bool said_away;
+	bool active;
+	bool eager;            /* something happened that a pass should look at */
+	int64_t away_since_ms; /* wall clock */
+	int64_t retry_at;
+	int64_t pass_at;
+	int64_t next_pass_at;
+	int64_t alive_at;
+	int64_t sync_at;
+	int64_t report_at;
+	pthread_t thread;
+};
+
+static void signal_fd(int fd)
+{
+	const uint64_t one = 1;
+
+	/* A full counter is readable already. */
+	(void)!write(fd, &one, sizeof(one));
+}
+
+static void push_change(struct store *store, struct change *change)
+{
+	if (change && !queue_push(store->changes, change)) {
+		change_free(change);
+	}
+}
+
+/* $SYS/broker/ota/database and the backlog. */
+static void report_database(struct store *store)
+{
+	struct change *change = change_new(CHANGE_DATABASE);
+	char since[TIME_TEXT_SIZE];
+	char text[200];
+
+	time_format_rfc3339(store->away_since_ms, since);
+	(void)snprintf(text, sizeof(text),
+		"{\"state\":\"%s\",\"since\":\"%s\",\"backlog\":%" PRIu64 "}",
+		store->said_away ? "away" : "connected", since, outbox_pending_records(store->outbox));
+	if (change) {
+		change->live = !store->said_away;
+		change->text = strdup(text);
+	}
+	push_change(store, change);
+	store->report_at = clock_mono_ms() + REPORT_MS;
+}
+
+/* The database is away: say so once, try again later. */
+static void lose(struct store *store, const struct ota_why *why)
+{
+	int64_t wait = backoff_next(&store->backoff);
+
+	pg_disconnect(&store->pg);
+	controller_reset(store->controller);
+	outbox_rewind(store->outbox);
+	store->retry_at = clock_mono_ms() + wait;
+	if (!store->said_away && !atomic_load(&store->stopping)) {
+		store->said_away = true;
+		store->away_since_ms = clock_wall_ms();
+		logring_printf(store->log, LOG_LEVEL_WARNING,
+			"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again",
+			why->text, store->options->state_directory);
+		report_database(store);
+	}
+}
+
+/* Only one broker of a name: its sequence numbers are what makes a batch count once. */
+static enum ota_err take_name(struct store *store, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name };
+	PGresult *result = NULL;
+	enum ota_err err =
+		pg_exec(&store->pg, "SELECT pg_try_advisory_lock(hashtext('ota.broker'), hashtext($1))", 1,
+			values, &result, why);
+
+	if (!err && !pg_bool(result, 0, 0)) {
+		ota_why_set(why,
+			"another broker is connected under the name \"%s\"; give each its own plugin_opt_broker_name",
+			store->options->broker_name);
+		err = OTA_ERR_CONFLICT;
+	}
+	PQclear(result);
+	return err;
+}
+
+static enum ota_err greet(struct store *store, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name, OTA_VERSION, store->greeted ? "f" : "t" };
+	PGresult *result = NULL;
+	enum ota_err err =
+		pg_exec(&store->pg, "SELECT ota.broker_hello($1, $2, $3)", 3, values, &result, why);
+
+	if (!err) {
+		err = outbox_skip_to(store->outbox, (uint64_t)pg_int(result, 0, 0), why);
+		PQclear(result);
+	}
+	if (!err) {
+		store->greeted = true;
+	}
+	return err;
+}
+
+static enum ota_err reconnect(struct store *store, struct ota_why *why)
+{
+	enum ota_err err =
+		pg_connect(&store->pg, store->options->database, store->options->broker_name, why);
+
+	if (!err) {
+		err = migrate(&store->pg, store->log, why);
+	}
+	if (!err) {
+		err = take_name(store, why);
+	}
+	if (!err) {
+		err = pg_script(&store->pg, "LISTEN ota", why);
+	}
+	if (!err) {
+		err = greet(store, why);
+	}
+	if (err) {
+		return err;
+	}
+	backoff_reset(&store->backoff);
+	if (store->said_away) {
+		logring_printf(store->log, LOG_LEVEL_NOTICE,
+			"PostgreSQL is back, %" PRIu64 " events to write",
+			outbox_pending_records(store->outbox));
+	}
+	store->said_away = false;
+	store->away_since_ms = clock_wall_ms();
+	store->eager = true;
+	store->pass_at = 0;
+	store->next_pass_at = 0;
+	report_database(store);
+	return OTA_OK;
+}
+
+static enum ota_err fold_range(struct store *store, const struct event *events, size_t count,
+	uint64_t sequence, struct ota_why *why)
+{
+	struct fold_result done;
+	enum ota_err err = fold_events(store->fold, &store->pg, events, count, sequence, &done, why);
+
+	if (!err) {
+		store->eager = true;
+	}
+	return err;
+}
+
+/* Some event of these cannot be stored: find it by halves, store the others, leave it out. */
+static enum ota_err fold_around(struct store *store, const struct outbox_batch *batch, size_t from,
+	size_t count, struct ota_why *why)
+{
+	uint64_t sequence = batch->records[from + count - 1].sequence;
+	enum ota_err err = fold_range(store, store->events + from, count, sequence, why);
+
+	if (err != OTA_ERR_INVALID) {
+		return err;
+	}
+	if (count > 1) {
+		err = fold_around(store, batch, from, count / 2, why);
+		return err ? err : fold_around(store, batch, from + count / 2, count - count / 2, why);
+	}
+	logring_printf(store->log, LOG_LEVEL_ERROR,
+		"a %s event of device \"%s\" cannot be stored and is left out: %s",
+		event_kind_name(store->events[from].kind), store->events[from].device, why->text);
+	return fold_range(store, store->events, 0, sequence, why);
+}
+
+/* Write one batch; *drained: there was nothing to write. */
+static enum ota_err write_batch(struct store *store, bool *drained, struct ota_why *why)
+{
+	struct outbox_batch batch = { 0 };
+	enum ota_err err = outbox_read(store->outbox, &batch, BATCH_RECORDS, BATCH_BYTES, why);
+
+	*drained = false;
+	if (err) {
+		return err;
+	}
+	if (batch.count == 0) {
+		*drained = true;
+		return OTA_OK;
+	}
+	for (size_t i = 0; i < batch.count; i++) {
+		if (event_decode(batch.records[i].data, batch.records[i].size, &store->events[i])) {
+			static const struct event unreadable = { .kind = EVENT_MALFORMED,
+				.device = "",
+				.client = "",
+				.fleet = "",
+				.topic = "",
+				.version = "",
+				.hardware = "",
+				.error = "",
+				.json = "",
+				.text = "unreadable record in the outbox" };
+
+			store->events[i] = unreadable;
+			store->events[i].at_ms = clock_wall_ms();
+		}
+	}
+	err = fold_around(store, &batch, 0, batch.count, why);
+	return err ? err : outbox_commit(store->outbox, batch.records[batch.count - 1].sequence, why);
+}
+
+/* Controller, releases, rollouts, hand-outs: what a pass over the database's side does. */
+static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
+{
+	struct controller_result done = { 0 };
+	bool more = false;
+	int64_t now = clock_mono_ms();
+	enum ota_err err = OTA_OK;
+
+	store->eager = false;
+	store->pg.notified = false;
+	/* Deadlines are judged only when all reports so far are in the tables. */
+	if (drained) {
+		err = controller_pass(store->controller, &store->pg, store->fold, &done, why);
+	}
+	/* After the controller: a rollout that has just been started may name a release not looked at yet. */
+	if (!err) {
+		err = feed_releases(store->feed, &store->pg, why);
+	}
+	if (!err) {
+		err = feed_rollouts(store->feed, &store->pg, why);
+	}
+	if (!err) {
+		err = feed_hand_out(store->feed, &store->pg, &more, why);
+	}
+	if (!err && drained && now >= store->alive_at) {
+		const char *values[] = { store->options->broker_name };
+
+		err = pg_exec(&store->pg, "SELECT ota.broker_alive($1)", 1, values, NULL, why);
+		store->alive_at = now + ALIVE_MS;
+	}
+	store->active = done.active;
+	if (done.acted || more) {
+		store->eager = true;
+	}
+	store->pass_at = now + (done.active ? PASS_ACTIVE_MS : PASS_IDLE_MS);
+	return err;
+}
+
+/* Is this error worth a new connection? */
+static bool is_fatal(enum ota_err err)
+{
+	return err == OTA_ERR_UNAVAILABLE || err == OTA_ERR_TIMEOUT || err == OTA_ERR_STATE
+		|| err == OTA_ERR_NOMEM || err == OTA_ERR_IO;
+}
+
+/* One turn with a connection; returns how long to sleep at most. */
+static int64_t turn(struct store *store, bool *drained)
+{
+	struct ota_why why = { "" };
+	int64_t now;
+	enum ota_err err = pg_poll(&store->pg, &why);
+
+	if (!err) {
+		err = write_batch(store, drained, &why);
+	}
+	if (!err && store->pg.notified) {
+		store->eager = true;
+	}
+	now = clock_mono_ms();
+	if (!err && (now >= store->pass_at || (store->eager && now >= store->next_pass_at))) {
+		err = pass(store, *drained, &why);
+		store->next_pass_at = clock_mono_ms() + PASS_MIN_MS;
+	}
+	if (err && is_fatal(err)) {
+		lose(store, &why);
+		return 0;
+	}
+	if (err) {
+		/* A deadlock or a full queue: the same again in a moment. */
+		outbox_rewind(store->outbox);
+		*drained = true;
+		store->eager = true;
+		return PASS_MIN_MS;
+	}
+	now = clock_mono_ms();
+	if (!*drained) {
+		return 0;
+	}
+	return (store->eager ? store->next_pass_at : store->pass_at) - now;
+}
+
+static void sync_outbox(struct store *store)
+{
+	struct ota_why why = { "" };
+	int64_t now = clock_mono_ms();
+
+	if (now >= store->sync_at) {
+		if (outbox_sync(store->outbox, &why)) {
+			logring_printf(store->log, LOG_LEVEL_ERROR, "outbox: %s", why.text);
+		}
+		store->sync_at =
+			now + (store->options->outbox_sync_ms > 0 ? store->options->outbox_sync_ms : 1);
+	}
+	if (now >= store->report_at) {
+		report_database(store);
+	}
+}
+
+static void sleep_until_something(struct store *store, int64_t limit_ms)
+{
+	struct pollfd fds[3] = {
+		{ .fd = store->wake_fd, .events = POLLIN },
+		{ .fd = outbox_wake_fd(store->outbox), .events = POLLIN },
+		{ .fd = store->pg.connection ? PQsocket(store->pg.connection) : -1, .events = POLLIN },
+	};
+	int64_t to_sync = store->sync_at - clock_mono_ms();
+	uint64_t counter;
+
+	if (limit_ms > to_sync) {
+		limit_ms = to_sync;
+	}
+	if (limit_ms <= 0 || !outbox_idle(store->outbox)) {
+		return;
+	}
+	if (!store->pg.connection) {
+		/* Nothing can be written: records alone are no reason to wake up. */
+		fds[1].fd = -1;
+	}
+	if (poll(fds, 3, (int)limit_ms) > 0 && fds[0].revents) {
+		(void)!read(store->wake_fd, &counter, sizeof(counter));
+	}
+}
+
+static void *run(void *argument)
+{
+	struct store *store = argument;
+	struct ota_why why = { "" };
+
+	while (!atomic_load(&store->stopping)) {
+		int64_t limit = PASS_IDLE_MS;
+		bool drained = true;
+
+		if (atomic_exchange(&store->reload, false)) {
+			feed_reload_keys(store->feed);
+			store->eager = true;
+		}
+		if (!store->pg.connection && clock_mono_ms() >= store->retry_at
+			&& reconnect(store, &why) != OTA_OK) {
+			lose(store, &why);
+		}
+		if (store->pg.connection) {
+			limit = turn(store, &drained);
+		} else {
+			limit = store->retry_at - clock_mono_ms();
+		}
+		sync_outbox(store);
+		sleep_until_something(store, limit);
+	}
+	for (bool drained = false; store->pg.connection && !drained;) {
+		if (write_batch(store, &drained, &why)) {
+			break;
+		}
+	}
+	if (store->pg.connection) {
+		const char *values[] = { store->options->broker_name };
+
+		(void)!pg_exec(&store->pg, "SELECT ota.broker_goodbye($1)", 1, values, NULL, &why);
+	}
+	pg_disconnect(&store->pg);
+	return NULL;
+}
+
+static void report_outbox(void *context, const char *line)
+{
+	struct store *store = context;
+
+	logring_printf(store->log, LOG_LEVEL_WARNING, "outbox: %s", line);
+}
+
+static void store_free(struct store *store)
+{
+	outbox_close(store->outbox);
+	feed_free(store->feed);
+	fold_free(store->fold);
+	controller_free(store->controller);
+	free(store->events);
+	if (store->wake_fd >= 0) {
+		(void)close(store->wake_fd);
+	}
+	if (store->stop_fd >= 0) {
+		(void)close(store->stop_fd);
+	}
+	free(store);
+}
+
+static enum ota_err start_thread(struct store *store, struct ota_why *why)
+{
+	sigset_t all;
+	sigset_t old;
+	int rc;
+
+	/* Signals are the broker's business. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&store->thread, NULL, run, store);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0) {
+		ota_why_set(why, "cannot start a thread (error %d)", rc);
+		return OTA_ERR_IO;
+	}
+	(void)pthread_setname_np(store->thread, "mosquitto_ota");
+	return OTA_OK;
+}
+
+enum ota_err store_start(const struct options *options, struct keyring *keyring,
+	int64_t session_floor, struct queue *changes, struct logring *log, struct store **out,
+	struct ota_why *why)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	struct ota_why inner = { "" };
+	struct outbox_options outbox = { 0 };
+	enum ota_err err = OTA_ERR_NOMEM;
+
+	if (!store) {
+		ota_why_set(why, "out of memory");
+		return OTA_ERR_NOMEM;
+	}
+	store->options = options;
+	store->changes = changes;
+	store->log = log;
+	store->away_since_ms = clock_wall_ms();
+	store->backoff =
+		(struct backoff){ .base_ms = 200, .cap_ms = 10000, .random = (uint64_t)session_floor };
+	store->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	store->pg.stop_fd = store->stop_fd;
+	store->fold = fold_new(options->broker_name, options->enroll, session_floor);
+	store->controller = controller_new(log);
+	store->events = calloc(BATCH_RECORDS, sizeof(*store->events));
+	if (store->wake_fd < 0 || store->stop_fd < 0 || !store->fold || !store->controller
+		|| !store->events) {
+		ota_why_set(why, "out of memory or descriptors");
+		goto fail;
+	}
+	outbox.directory = options->state_directory;
+	outbox.max_bytes = (uint64_t)options->outbox_max_bytes;
+	outbox.report = report_outbox;
+	outbox.report_context = store;
+	err = outbox_open(&outbox, &store->outbox, &inner);
+	if (err) {
+		ota_why_set(why, "plugin_opt_state_directory: %s", inner.text);
+		goto fail;
+	}
+	store->feed = feed_new(options, keyring, changes, log);
+	if (!store->feed) {
+		err = OTA_ERR_NOMEM;
+		ota_why_set(why, "out of memory");
+		goto fail;
+	}
+	err = start_thread(store, why);
+	if (err) {
+		goto fail;
+	}
+	*out = store;
+	return OTA_OK;
+fail:
+	store_free(store);
+	return err;
+}
+
+enum ota_err store_append(void *context, const uint8_t *record, size_t length)
+{
+	struct store *store = context;
+	struct ota_why why;
+	uint64_t sequence;
+
+	return outbox_append(store->outbox, record, length, &sequence, &why);
+}
+
+void store_reload(void *context)
+{
+	struct store *store = context;
+
+	atomic_store(&store->reload, true);
+	signal_fd(store->wake_fd);
+}
+
+void store_stop(struct store *store)
+{
+	struct timespec until;
+
+	if (!store) {
+		return;
+	}
+	atomic_store(&store->stopping, true);
+	signal_fd(store->wake_fd);
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_SOFT_MS / 1000;
+	if (pthread_timedjoin_np(store->thread, NULL, &until) == ETIMEDOUT) {
+		/* What is left stays in the outbox. */
+		signal_fd(store->stop_fd);
+		(void)pthread_join(store->thread, NULL);
+	}
+	store_free(store);
+}
