@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <mosquitto.h>
@@ -85,13 +86,34 @@ static void set_up(struct device *device)
 	}
 }
 
+/*
+ * libmosquitto opens a socket pair for each client, to wake its own select(), which we never use,
+ * and goes on without one when there are no descriptors left.  So there are none left, for a
+ * moment: a device then costs one descriptor instead of three.
+ */
+static void refuse_descriptors(bool refuse, struct rlimit *kept)
+{
+	if (refuse) {
+		getrlimit(RLIMIT_NOFILE, kept);
+
+		struct rlimit none = { .rlim_cur = 0, .rlim_max = kept->rlim_max };
+
+		(void)setrlimit(RLIMIT_NOFILE, &none);
+	} else {
+		(void)setrlimit(RLIMIT_NOFILE, kept);
+	}
+}
+
 bool client_open(struct device *device)
 {
+	struct rlimit kept = { 0 };
 	char id[DEVICE_ID_SIZE] = "";
 
 	device_name(device, id, sizeof(id));
 	device->fd = -1;
+	refuse_descriptors(true, &kept);
 	device->mqtt = mosquitto_new(id, !device->fleet->options->persistent, device);
+	refuse_descriptors(false, &kept);
 	if (!device->mqtt) {
 		fprintf(stderr, "mosquitto_ota_fleet: cannot create the client \"%s\"\n", id);
 		return false;
@@ -110,6 +132,7 @@ void client_close(struct device *device)
 
 void client_reset(struct device *device)
 {
+	struct rlimit kept = { 0 };
 	char id[DEVICE_ID_SIZE] = "";
 
 	device_name(device, id, sizeof(id));
@@ -118,8 +141,11 @@ void client_reset(struct device *device)
 	device->awaited = 0;
 	device->fd = -1;
 	device->watched = 0;
-	if (mosquitto_reinitialise(device->mqtt, id, !device->fleet->options->persistent, device)
-		!= MOSQ_ERR_SUCCESS) {
+	refuse_descriptors(true, &kept);
+	int code =
+		mosquitto_reinitialise(device->mqtt, id, !device->fleet->options->persistent, device);
+	refuse_descriptors(false, &kept);
+	if (code != MOSQ_ERR_SUCCESS) {
 		fputs("mosquitto_ota_fleet: out of memory\n", stderr);
 		exit(EXIT_FAILURE);
 	}

@@ -198,7 +198,7 @@ void device_on_lost(struct device *device)
 	struct fleet *fleet = device->fleet;
 	uint32_t pause = 250u << (device->failures < 5 ? device->failures : 5);
 
-	if (device->link == LINK_ONLINE) {
+	if (device->link == LINK_ONLINE && device->phase != PHASE_DOWN && !fleet->stopping) {
 		fleet->counters.lost++;
 	}
 	device->link = LINK_OFF;

@@ -16,6 +16,8 @@
 
 const uint64_t download_epoll_tag = UINT64_C(1) << 40;
 
+static const long buffer_size = 4096;
+
 struct downloads {
 	const struct options *options;
 	CURLM *multi;
@@ -230,6 +232,7 @@ struct download *download_create(struct downloads *downloads, void *owner,
 	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 3L);
 	curl_easy_setopt(easy, CURLOPT_FAILONERROR, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size); /* times ten thousand devices */
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"); /* a device knows nothing of our environment */
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, 10L);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
