@@ -156,7 +156,8 @@ ota_spawn() {
 _ota_last_line() { tail -n 1 "$1" 2>/dev/null | tr -cd '[:print:]' | cut -c -48; }
 
 # Runs a long command with its output in a file: ota_run "label" file command...  Returns its status.  It can be
-# interrupted at any time, because the shell waits instead of sitting in a foreground child.
+# interrupted at any time, because the shell waits instead of sitting in a foreground child.  A function given as the
+# command must say `|| return` itself: `set -e` is off in what an `if` or `||` asks for.
 ota_run() {
 	local label=$1 log=$2 from pid status=0 spin='.oO' turn=0
 	shift 2
@@ -344,7 +345,7 @@ ota_broker_start() {
 		{
 			printf 'listener %s 127.0.0.1\nallow_anonymous true\n' "$OTA_BROKER_PORT"
 			[ "$(id -u)" != 0 ] || printf 'user root\n' # else it drops to mosquitto, who may not read here
-			printf 'log_dest stdout\nlog_timestamp_format %%H:%%M:%%S\n%s\n' "$extra"
+			printf 'log_dest stderr\nlog_timestamp_format %%H:%%M:%%S\n%s\n' "$extra"
 		} >"$conf"
 		ota_spawn "$log" "${command[@]}" -c "$conf"
 		# shellcheck disable=SC2034

@@ -190,11 +190,19 @@ def test_orders_for_unknown_rollouts_are_refused(site, order):
     assert "4711" in message
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_orders_need_a_reason(running, order):
-    running.site.db.refused(f"SELECT ota.{order}_rollout(%s, '')", running.rollout)
-    running.site.db.refused(f"SELECT ota.{order}_rollout(%s, NULL)", running.rollout)
-    assert running.state() == "running"
+@pytest.mark.parametrize("reason", [None, "", "  "], ids=["null", "empty", "blank"])
+def test_orders_without_a_reason_still_name_who(running, reason):
+    running.site.order("pause", running.rollout, reason)
+    row = running.site.rollout(running.rollout)
+    assert row["state"] == "paused" and row["reason"] == "by operator"
+    event = running.site.events("rollout", rollout=running.rollout)[-1]
+    assert event["detail"]["by"] == "postgres"
+
+
+def test_revoking_needs_a_reason(site):
+    site.release("1.5.0")
+    site.db.refused("SELECT ota.revoke_release('1.5.0', '')")
+    assert site.db.value("SELECT state FROM ota.release") == "verified"
 
 
 def test_every_order_names_who_and_why(running):
@@ -209,7 +217,7 @@ def test_every_order_names_who_and_why(running):
 
 def test_the_audit_log_cannot_be_rewritten(site):
     site.device("dev-1")
-    site.wait_event("report", "dev-1")
+    site.wait_event("status", "dev-1")
     site.db.refused("UPDATE ota.event SET kind = 'nothing'")
     site.db.refused("DELETE FROM ota.event")
 

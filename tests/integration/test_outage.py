@@ -54,7 +54,7 @@ def test_acknowledged_report_survives_a_kill(site):
     site.broker.start()
 
     def count(marker):
-        return len([event for event in site.events("report", "dev-1") if marker in str(event["detail"])])
+        return len([event for event in site.events("status", "dev-1") if marker in str(event["detail"])])
 
     for number in (0, 25, 49):
         wait_for(lambda: count(f"m{number}-") == 1, 10, lambda: f"m{number}: {count(f'm{number}-')} times")
@@ -116,7 +116,7 @@ def test_postgresql_crashes_while_reports_arrive(tmp_path, own_postgres, make_br
         own_postgres.start()
         device.report("IDLE", version="1.0.1")
         site.wait_device("dev-1", 20, version="1.0.1")
-        texts = [str(event["detail"]) for event in site.events("report", "dev-1")]
+        texts = [str(event["detail"]) for event in site.events("status", "dev-1")]
         for number in range(100):
             assert sum(f"m{number}-" in text for text in texts) == 1, number
     finally:

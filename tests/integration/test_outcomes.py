@@ -170,7 +170,8 @@ def test_retry_after_a_failure(site):
     assert row["attempt"] == 2
 
 
-def test_no_retry_without_retries(told):
+def test_no_retry_without_retries(site):
+    told = Told(site, devices=4, success_threshold=0.5)
     told.device.fail(told.notice)
     told.wait("failed")
     stays(lambda: len(told.device.notices()) == 1, 1.5)
@@ -184,7 +185,8 @@ def test_late_report_of_an_old_attempt_changes_nothing(site):
     stays(lambda: told.row()["state"] in ("notified", "pending"), 1, lambda: told.row())
 
 
-def test_operator_retries_one_device(told):
+def test_operator_retries_one_device(site):
+    told = Told(site, devices=4, success_threshold=0.5)
     told.device.fail(told.notice)
     told.wait("failed")
     told.site.db.execute("SELECT ota.retry_device(%s, %s, 'fixed the card')", told.rollout, told.device.client_id)

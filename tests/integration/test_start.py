@@ -85,7 +85,7 @@ def test_start_without_postgresql(tmp_path, own_postgres, make_broker):
         site.wait_ready()
         row = site.wait_device("dev-1", 20, version="1.0.0", listening=True)
         assert row["connected"]
-        wait_for(lambda: [event for event in site.events("report", "dev-1")
+        wait_for(lambda: [event for event in site.events("status", "dev-1")
                           if event["detail"].get("error") == "while-away"
                           or "while-away" in str(event["detail"])], 10, lambda: site.events(device="dev-1"))
     finally:

@@ -94,7 +94,7 @@ def test_a_plain_report_in_any_letter_case(site, status):
 def test_unknown_members_are_kept_in_the_audit_log(site):
     device = site.device("dev-1")
     device.report("IDLE", battery=81, nested={"deep": [1, 2, {"x": None}]})
-    wait_for(lambda: [event for event in site.events("report", "dev-1") if '"battery": 81' in json.dumps(event["detail"])],
+    wait_for(lambda: [event for event in site.events("status", "dev-1") if '"battery": 81' in json.dumps(event["detail"])],
              10, lambda: site.events(device="dev-1"))
 
 
@@ -191,7 +191,7 @@ def test_reports_of_one_device_keep_their_order(site):
     for number in range(200):
         device.publish(device.status_topic, json.dumps({"version": f"1.0.{number}"}), wait=False)
     site.wait_device("dev-1", version="1.0.199")
-    reported = [event["detail"] for event in site.events("report", "dev-1")]
+    reported = [event["detail"] for event in site.events("status", "dev-1")]
     numbers = [int(text.split('1.0.')[1].split('"')[0]) for text in map(json.dumps, reported) if "1.0." in text]
     assert numbers[-200:] == list(range(200))
 

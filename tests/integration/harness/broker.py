@@ -41,7 +41,7 @@ class Broker:
     # -- configuration and start
 
     def write_conf(self):
-        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "log_dest stdout", "log_type all",
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "log_dest stderr", "log_type all",
                  "log_timestamp_format %H:%M:%S", "set_tcp_nodelay true", "sys_interval 1"]
         if os.geteuid() == 0:
             lines.append("user root")

@@ -19,10 +19,9 @@ class Client:
         self.broker = broker
         self.client_id = client_id
         self.messages = []  # (topic, payload bytes, retain), in the order of arrival
-        self.granted = {}  # filter: granted QoS or 128
+        self._subacks = {}  # message id: granted QoS or 128
         self.acknowledged = set()
         self.connected = threading.Event()
-        self._filters = {}
         self._mqtt = mqtt.Client(client_id, clean_session=clean, protocol=mqtt.MQTTv311)
         self._mqtt.on_connect = self._on_connect
         self._mqtt.on_disconnect = self._on_disconnect
@@ -49,8 +48,7 @@ class Client:
         self.messages.append((message.topic, message.payload, message.retain))
 
     def _on_subscribe(self, _client, _data, mid, granted):
-        if mid in self._filters:
-            self.granted[self._filters.pop(mid)] = granted[0]
+        self._subacks[mid] = granted[0]
 
     # -- steps
 
@@ -82,11 +80,9 @@ class Client:
 
     def subscribe(self, topic_filter, qos=1):
         """Subscribes and returns what was granted: the QoS, or 128 for a refusal."""
-        self.granted.pop(topic_filter, None)
         _, mid = self._mqtt.subscribe(topic_filter, qos)
-        self._filters[mid] = topic_filter
-        wait_for(lambda: topic_filter in self.granted or mid not in self._filters, 10, f"SUBACK for {topic_filter}")
-        return self.granted[topic_filter]
+        wait_for(lambda: mid in self._subacks, 10, f"SUBACK for {topic_filter}")
+        return self._subacks.pop(mid)
 
     def publish(self, topic, payload, qos=1, retain=False, wait=True):
         if isinstance(payload, (dict, list)):
