@@ -13,7 +13,7 @@ _Static_assert((int)POLICY_READ == MOSQ_ACL_READ && (int)POLICY_WRITE == MOSQ_AC
 __attribute__((noinline)) static int check_ours(
 	struct gate *gate, const struct mosquitto_evt_acl_check *check, unsigned candidates)
 {
-	const char *identity = gate_identity(gate, check->client);
+	const char *identity;
 	const char *reason = "";
 	struct policy_topic topic;
 	enum policy_answer answer;
@@ -22,6 +22,7 @@ __attribute__((noinline)) static int check_ours(
 	policy_sort(&gate->policy, check->topic, candidates, &topic);
 	if (topic.subject == POLICY_FOREIGN)
 		return gate->others;
+	identity = gate_identity(gate, check->client);
 	if (gate->tick_dead)
 		gate_work(gate);
 	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL)
@@ -56,6 +57,8 @@ int access_on_check(int event, void *data, void *userdata)
 	if ((check->access & gate->watched) != 0
 		&& gate->seen[gate_seen_slot(check->client)] != check->client)
 		look(gate, check->client);
+	if (candidates != 0)
+		candidates = policy_narrow(&gate->policy, check->topic, candidates);
 	if (candidates == 0)
 		return gate->others;
 	return check_ours(gate, check, candidates);

@@ -5,6 +5,7 @@
 void policy_init(struct policy *policy, const struct options *options)
 {
 	memset(policy, 0, sizeof(*policy));
+	policy->head_length = POLICY_HEAD;
 	policy->templates[policy->count++] = &options->status_topic;
 	for (size_t i = 0; i < options->notify_topics_count && policy->count < POLICY_TEMPLATES_MAX;
 		 i++)
@@ -12,18 +13,45 @@ void policy_init(struct policy *policy, const struct options *options)
 
 	for (size_t i = 0; i < policy->count; i++) {
 		const struct topic_template *topic = policy->templates[i];
+		size_t shortest = topic->prefix_len + topic->suffix_len;
 		uint16_t bit = (uint16_t)(1U << i);
 
+		/* The first look must not go behind a topic's end; no topic is empty. */
+		if (policy->head_length > shortest)
+			policy->head_length = shortest == 0 ? 1 : shortest;
 		for (size_t place = 0; place < POLICY_HEAD; place++) {
 			if (place < topic->prefix_len) {
 				policy->head[place][(unsigned char)topic->prefix[place]] |= bit;
 				continue;
 			}
-			/* Past the prefix anything may stand, the end of the topic too. */
-			for (size_t byte = 0; byte < 256; byte++)
+			/* Past the prefix anything may stand, but something must. */
+			for (size_t byte = 1; byte < 256; byte++)
 				policy->head[place][byte] |= bit;
 		}
 	}
+}
+
+unsigned policy_narrow(const struct policy *policy, const char *topic, unsigned candidates)
+{
+	size_t scanned = SIZE_MAX;
+	const char *end = NULL;
+
+	for (unsigned left = candidates; left != 0; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+		const struct topic_template *pattern = policy->templates[i];
+
+		/* A longer prefix was not compared to its end, so there may be nothing behind it. */
+		if (pattern->prefix_len > policy->head_length)
+			continue;
+		/* Templates mostly share their prefix. */
+		if (pattern->prefix_len != scanned) {
+			scanned = pattern->prefix_len;
+			end = strchrnul(topic + scanned, '/');
+		}
+		if (end[0] != pattern->suffix[0] || (end[0] != '\0' && end[1] != pattern->suffix[1]))
+			candidates &= ~(1U << i);
+	}
+	return candidates;
 }
 
 void policy_sort(const struct policy *policy, const char *topic, unsigned candidates,

@@ -119,6 +119,7 @@ int report_on_message(int event, void *data, void *userdata)
 		gate_work(gate);
 	if (candidates == 0)
 		return MOSQ_ERR_SUCCESS;
+	candidates = policy_narrow(&gate->policy, message->topic, candidates);
 	policy_sort(&gate->policy, message->topic, candidates, &topic);
 	if (topic.subject == POLICY_FOREIGN || message->client == NULL)
 		return topic.subject == POLICY_FOREIGN ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;

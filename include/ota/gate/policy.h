@@ -44,6 +44,7 @@ enum {
  */
 struct policy {
 	uint16_t head[POLICY_HEAD][256];
+	size_t head_length; /* places that every topic of ours has, at most POLICY_HEAD */
 	const struct topic_template *templates[POLICY_TEMPLATES_MAX]; /* 0: status; from 1: notify */
 	size_t count;
 };
@@ -62,18 +63,21 @@ void policy_init(struct policy *policy, const struct options *options);
 /* First look: the templates that `topic` may belong to, as bits; 0: surely foreign. */
 static inline unsigned policy_candidates(const struct policy *policy, const char *topic)
 {
+	const uint16_t(*place)[256] = policy->head;
+	const uint16_t(*end)[256] = place + policy->head_length;
 	unsigned candidates = UINT16_MAX;
 
-	for (size_t i = 0; i < POLICY_HEAD; i++) {
-		unsigned char byte = (unsigned char)topic[i];
-		candidates &= policy->head[i][byte];
-		if (candidates == 0 || byte == 0)
-			break;
-	}
+	do { /* the zero at the end of a topic rules out everything: it is too short for any template */
+		candidates &= (*place)[(unsigned char)*topic++];
+	} while (candidates != 0 && ++place != end);
 	return candidates;
 }
 
-/* Sort a topic whose first look left `candidates`.  A topic of both kinds counts as a notify topic: nobody may write it. */
+/* Second look, for what begins like ours: the templates left when the level after the placeholder begins otherwise. */
+OTA_MUST_USE unsigned policy_narrow(
+	const struct policy *policy, const char *topic, unsigned candidates);
+
+/* Sort a topic whose first or second look left `candidates`.  A topic of both kinds counts as a notify topic: nobody may write it. */
 void policy_sort(const struct policy *policy, const char *topic, unsigned candidates,
 	struct policy_topic *sorted);
 

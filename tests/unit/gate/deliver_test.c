@@ -142,7 +142,7 @@ static void spoil_fleet(struct change *offer)
 
 static void spoil_sequence(struct change *offer)
 {
-	offer->sequence = 5;
+	offer->sequence = 6;
 }
 
 static void spoil_current(struct change *offer)

@@ -132,7 +132,7 @@ static inline void fixture_free(struct fixture *f)
 	free(f);
 }
 
-/* Events of this kind so far, and the last of them (NULL: none). */
+/* Events of this kind so far, and the last of them (there must be one). */
 static inline size_t fixture_events(const struct fixture *f, enum event_kind kind)
 {
 	size_t count = 0;
@@ -149,7 +149,7 @@ static inline const struct event *fixture_last(const struct fixture *f, enum eve
 			return &f->events[i];
 	}
 	fail_msg("there is no event of kind %s", event_kind_name(kind));
-	return NULL;
+	abort();
 }
 
 static inline int fixture_acl(

@@ -31,6 +31,12 @@ static const struct {
 	{ W, "devices/", OTHERS },
 	{ W, "devices", OTHERS },
 	{ W, "device", OTHERS },
+	{ W, "", OTHERS },
+	{ W, "devices/d1/", OTHERS },
+	{ W, "devices/d1/o", OTHERS },
+	{ W, "devices/d1/ota", OTHERS },
+	{ W, "devices/d1/ota/statu", OTHERS },
+	{ W, "devices/d1/ota/available2", OTHERS },
 	{ W, "d", OTHERS },
 	{ W, "fleet/f/ota/availabl", OTHERS },
 	{ W, "fleet/f/ota/available/x", OTHERS },
@@ -239,12 +245,66 @@ static void test_long_names(void **state)
 	fixture_free(f);
 }
 
+/* Other shapes of templates: empty prefix, empty suffix, a prefix longer than the first look, one letter. */
+static void test_other_templates(void **state)
+{
+	static const struct {
+		const char *key;
+		const char *value;
+		const char *topic;
+		int expected;
+	} topics[] = {
+		{ "status_topic", "{device}/status", "d1/status", MOSQ_ERR_SUCCESS },
+		{ "status_topic", "{device}/status", "d2/status", MOSQ_ERR_ACL_DENIED },
+		{ "status_topic", "{device}/status", "d1/statu", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "{device}/status", "d1", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "{device}/status", "", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "{device}/status", "$SYS/status", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "s/{device}", "s/d1", MOSQ_ERR_SUCCESS },
+		{ "status_topic", "s/{device}", "s/d2", MOSQ_ERR_ACL_DENIED },
+		{ "status_topic", "s/{device}", "s/d1/x", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "s/{device}", "s/", MOSQ_ERR_ACL_DENIED },
+		{ "status_topic", "{device}", "d1", MOSQ_ERR_SUCCESS },
+		{ "status_topic", "{device}", "d2", MOSQ_ERR_ACL_DENIED },
+		{ "status_topic", "{device}", "d1/x", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "s/{device}", "s", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "company/site/{device}/status", "company/site/d1/status",
+			MOSQ_ERR_SUCCESS },
+		{ "status_topic", "company/site/{device}/status", "company/site/d2/status",
+			MOSQ_ERR_ACL_DENIED },
+		{ "status_topic", "company/site/{device}/status", "company/", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "company/site/{device}/status", "company/s", MOSQ_ERR_PLUGIN_DEFER },
+		{ "status_topic", "company/site/{device}/status", "company/sits/d1/status",
+			MOSQ_ERR_PLUGIN_DEFER },
+		{ "notify_topics", "{fleet}/n", "x/n", MOSQ_ERR_ACL_DENIED },
+		{ "notify_topics", "{fleet}/n", "/n", MOSQ_ERR_ACL_DENIED },
+		{ "notify_topics", "{fleet}/n", "n", MOSQ_ERR_PLUGIN_DEFER },
+	};
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	(void)state;
+
+	for (size_t i = 0; i < COUNT(topics); i++) {
+		struct fixture *f = fixture_new_with(false, topics[i].key, topics[i].value);
+		/* On the heap, exactly as long as it is: nothing may be read behind its end. */
+		char *topic = strdup(topics[i].topic);
+		int answer;
+
+		f->gate->others = MOSQ_ERR_PLUGIN_DEFER;
+		answer = fixture_acl(&client, W, topic, "{}");
+		if (answer != topics[i].expected)
+			fail_msg("%s with %s: answer %d", topic, topics[i].value, answer);
+		free(topic);
+		fixture_free(f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows_allow),
 		cmocka_unit_test(test_rows_modern),
 		cmocka_unit_test(test_defer),
+		cmocka_unit_test(test_other_templates),
 		cmocka_unit_test(test_message_again),
 		cmocka_unit_test(test_identity_username),
 		cmocka_unit_test(test_identity_invalid),
