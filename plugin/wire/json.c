@@ -1,16 +1,11 @@
 #include "ota/wire/json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "ota/wire/topic.h"
 
+#include "json_names.h"
 #include "json_number.h"
-
-/* Up to here names are compared pair by pair, above they are sorted. */
-enum {
-	JSON_PAIRWISE_MAX = 8
-};
 
 struct reader {
 	const char *text;
@@ -158,6 +153,18 @@ static size_t string_span(const struct reader *reader)
 	return (at < reader->length ? at : reader->length) - reader->at;
 }
 
+/* How many bytes from here stand for themselves: most of a string, and often all of it. */
+static size_t plain_run(const struct reader *reader)
+{
+	size_t at = reader->at;
+
+	while (at < reader->length && (unsigned char)reader->text[at] >= 0x20 && reader->text[at] != '"'
+		&& reader->text[at] != '\\') {
+		at++;
+	}
+	return at - reader->at;
+}
+
 /* A string, `at` on its opening quote; `*string` is cJSON_malloc'ed. */
 static enum ota_err read_string(struct reader *reader, char **string)
 {
@@ -173,8 +180,13 @@ static enum ota_err read_string(struct reader *reader, char **string)
 	}
 	out = decoded;
 	while (!err && peek(reader) != '"') {
-		int c = peek(reader);
+		size_t run = plain_run(reader);
+		int c = 0;
 
+		memcpy(out, reader->text + reader->at, run);
+		out += run;
+		reader->at += run;
+		c = peek(reader);
 		if (c < 0) {
 			err = refuse(reader, "string without an end");
 		} else if (c < 0x20) {
@@ -182,9 +194,6 @@ static enum ota_err read_string(struct reader *reader, char **string)
 		} else if (c == '\\') {
 			reader->at++;
 			err = read_escape(reader, &out);
-		} else {
-			*out++ = (char)c;
-			reader->at++;
 		}
 	}
 	if (err) {
@@ -210,55 +219,17 @@ static enum ota_err read_number(struct reader *reader, cJSON *item)
 	return OTA_OK;
 }
 
-static int compare_names(const void *left, const void *right)
-{
-	const char *const *a = left;
-	const char *const *b = right;
-
-	return strcmp(*a, *b);
-}
-
-static enum ota_err duplicate(struct reader *reader, const char *name)
-{
-	char shown[JSON_DESCRIBE_SIZE];
-
-	ota_why_set(reader->why, "JSON: member %s more than once in an object",
-		json_describe_text(name, shown));
-	return OTA_ERR_INVALID;
-}
-
 /* First writer wins or last writer wins?  Readers differ, so nobody may write twice. */
 static enum ota_err check_duplicates(struct reader *reader, const cJSON *object, size_t members)
 {
-	enum ota_err err = OTA_OK;
-	const cJSON *item = NULL;
-	const char **names = NULL;
-	size_t count = 0;
+	char shown[JSON_DESCRIBE_SIZE];
+	const char *name = NULL;
+	enum ota_err err = json_names_duplicate(object, members, &name);
 
-	if (members <= JSON_PAIRWISE_MAX) {
-		for (item = object->child; item; item = item->next) {
-			for (const cJSON *other = item->next; other; other = other->next) {
-				if (strcmp(item->string, other->string) == 0) {
-					return duplicate(reader, item->string);
-				}
-			}
-		}
-		return OTA_OK;
+	if (err == OTA_ERR_INVALID) {
+		ota_why_set(reader->why, "JSON: member %s more than once in an object",
+			json_describe_text(name, shown));
 	}
-	names = malloc(members * sizeof(*names));
-	if (!names) {
-		return OTA_ERR_NOMEM;
-	}
-	cJSON_ArrayForEach(item, object) {
-		names[count++] = item->string;
-	}
-	qsort(names, count, sizeof(*names), compare_names);
-	for (size_t i = 1; i < count && !err; i++) {
-		if (strcmp(names[i - 1], names[i]) == 0) {
-			err = duplicate(reader, names[i]);
-		}
-	}
-	free(names);
 	return err;
 }
 
