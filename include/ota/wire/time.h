@@ -10,7 +10,9 @@
 
 #include "ota/base/error.h"
 
-enum { TIME_TEXT_SIZE = sizeof("9999-12-31T23:59:59.999Z") };
+enum {
+	TIME_TEXT_SIZE = sizeof("9999-12-31T23:59:59.999Z")
+};
 
 /* Parse an RFC 3339 date-time (section 5.6) with any offset; a leap second counts as the next second. */
 OTA_MUST_USE enum ota_err time_parse_rfc3339(const char *text, int64_t *ms);

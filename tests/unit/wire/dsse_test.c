@@ -32,8 +32,8 @@ static void good_envelopes(void **state)
 	static const char *const cases[] = {
 		"{\"payloadType\":\"t\",\"payload\":\"+/8=\",\"signatures\":[{\"keyid\":\"k\",\"sig\":\"+/8=\"}]}",
 		"{\"payloadType\":\"t\",\"payload\":\"-_8=\",\"signatures\":[{\"keyid\":\"k\",\"sig\":\"-_8\"}]}",
-		" {\"x\":{\"y\":[]},\"signatures\":[{\"z\":1,\"sig\":\"+/8\",\"keyid\":\"k\"}],"
-		"\"payload\":\"-_8\",\"payloadType\":\"t\"}\n",
+		(" {\"x\":{\"y\":[]},\"signatures\":[{\"z\":1,\"sig\":\"+/8\",\"keyid\":\"k\"}],"
+		 "\"payload\":\"-_8\",\"payloadType\":\"t\"}\n"),
 	};
 
 	(void)state;
