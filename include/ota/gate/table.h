@@ -7,5 +7,7 @@
 #pragma once
 
 #define HASH_NONFATAL_OOM 1
+/* Jenkins's one-at-a-time; the default one falls through cases, which clang warns about. */
+#define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 #include <utlist.h>
