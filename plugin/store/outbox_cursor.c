@@ -223,8 +223,6 @@ enum ota_err outbox_commit_cursor(
 	while (atomic_load(&outbox->head) > committed->index + 1
 		&& committed->offset >= atomic_load(&outbox_segment_at(outbox, committed->index)->end))
 		next_segment(outbox, committed);
-	if (outbox->delivered < committed->number)
-		outbox->delivered = committed->number;
 	const struct outbox_position position = { .committed = committed->number,
 		.base = atomic_load(&outbox->base),
 		.limit = outbox->limit,

@@ -11,6 +11,7 @@ static void test_full(void **state)
 	struct outbox_batch batch;
 	uint64_t appended = 0;
 	f->options.max_bytes = OUTBOX_BYTES_MIN;
+	f->options.segment_bytes = 0; /* the default does not fit: it is made smaller */
 	reopen(f);
 	skip_to(f, 0);
 	for (int round = 0; round < 5; round++) {
@@ -32,6 +33,15 @@ static void test_full(void **state)
 		assert_ok(outbox_commit(f->outbox, last, &f->why));
 	}
 	assert_true(appended > 100);
+}
+
+static int teardown_mount(void **state)
+{
+	struct fixture *f = *state;
+	outbox_close(f->outbox);
+	f->outbox = NULL;
+	(void)umount(f->directory);
+	return teardown(state);
 }
 
 /* The disk is full: a file system of 1 MiB, of which the log may use all. */
@@ -69,9 +79,32 @@ static void test_disk_full(void **state)
 		assert_ok(outbox_commit(f->outbox, committed, &f->why));
 	}
 	assert_true(appended > 500);
+
+	/* Full, and the last file is not ours: the rest is read although no new file can be made. */
+	enum ota_err err;
+	while ((err = outbox_append(f->outbox, data, sizeof data, NULL, &f->why)) == OTA_OK)
+		appended++;
+	assert_int_equal(err, OTA_ERR_FULL);
 	outbox_close(f->outbox);
 	f->outbox = NULL;
-	assert_int_equal(umount(f->directory), 0);
+	char path[256];
+	uint64_t last = appended;
+	do
+		segment_path(f, last, path, sizeof path);
+	while (access(path, F_OK) != 0 && --last > 0);
+	file_flip(path, 0);
+	reopen(f);
+	assert_int_equal(outbox_append(f->outbox, data, sizeof data, NULL, &f->why), OTA_ERR_FULL);
+	skip_to(f, committed);
+	uint64_t expected = committed + 1;
+	do {
+		assert_ok(outbox_read(f->outbox, &batch, 10, 1 << 20, &f->why));
+		for (size_t i = 0; i < batch.count; i++)
+			assert_int_equal(batch.records[i].sequence, expected++);
+	} while (batch.count > 0);
+	assert_int_equal(expected, last);
+	assert_ok(outbox_commit(f->outbox, last - 1, &f->why));
+	assert_ok(outbox_append(f->outbox, data, sizeof data, NULL, &f->why));
 }
 
 static void test_options(void **state)
@@ -166,7 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown_mount),
 		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_writable, setup, teardown),

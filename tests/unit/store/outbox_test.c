@@ -231,6 +231,50 @@ static void test_lost_tail(void **state)
 	expect_range_shifted(f, 96, 99, 5, 100); /* as 101 .. 104 */
 }
 
+/* The position reached the disk, the end of the log did not: its numbers are not used again. */
+static void test_lost_committed_tail(void **state)
+{
+	struct fixture *f = *state;
+	char path[256];
+	static uint8_t bytes[OUTBOX_SEGMENT_MIN];
+	reopen(f);
+	skip_to(f, 0);
+	append_range(f, 1, 95);
+	segment_path(f, 1, path, sizeof path);
+	size_t size = file_load(path, bytes, sizeof bytes);
+	append_range(f, 96, 400);
+	expect_range(f, 1, 400);
+	assert_ok(outbox_commit(f->outbox, 400, &f->why));
+	outbox_close(f->outbox);
+	f->outbox = NULL;
+	file_store(path, bytes, size);
+	for (uint64_t next = 401; next < 404; next++) {
+		reopen(f);
+		append_range(f, next, next);
+		skip_to(f, 400);
+		expect_range(f, 401, next);
+	}
+}
+
+/* Renumbered, and then the position file is lost: the files know the numbering too. */
+static void test_renumbered_position_lost(void **state)
+{
+	struct fixture *f = *state;
+	char path[256];
+	uint8_t data[RECORD_FILL_MAX];
+	reopen(f);
+	skip_to(f, 1000);
+	for (uint64_t i = 1; i <= 1000; i++)
+		assert_ok(outbox_append(f->outbox, data, record_fill(i, data), NULL, &f->why));
+	outbox_close(f->outbox);
+	f->outbox = NULL;
+	(void)snprintf(path, sizeof path, "%s/outbox.position", f->directory);
+	assert_int_equal(unlink(path), 0);
+	reopen(f);
+	skip_to(f, 1100);
+	expect_range_shifted(f, 101, 1000, 1000, 100);
+}
+
 /* A connection lost during COMMIT: the database says afterwards how far it came. */
 static void test_skip_to_again(void **state)
 {
@@ -288,6 +332,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_skip_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lost_committed_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renumbered_position_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_skip_to_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wake, setup, teardown),
 	};
