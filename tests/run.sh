@@ -152,8 +152,8 @@ check_functions() {
 		SELECT DISTINCT p.oid::regprocedure, c.lineno, c.level, c.message
 		FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_trigger t ON t.tgfoid = p.oid
 		CROSS JOIN LATERAL plpgsql_check_function_tb(p.oid, coalesce(t.tgrelid, 0), fatal_errors => false,
-			extra_warnings => false, performance_warnings => false, oldtable => t.tgoldtable, newtable => t.tgnewtable) c
-		WHERE l.lanname = 'plpgsql' AND p.pronamespace = 'ota'::regnamespace AND c.level IN ('error', 'warning')
+			other_warnings => false, extra_warnings => false, performance_warnings => false, oldtable => t.tgoldtable, newtable => t.tgnewtable) c
+		WHERE l.lanname = 'plpgsql' AND p.pronamespace = 'ota'::regnamespace AND c.level = 'error'
 			AND (p.prorettype <> 'trigger'::regtype OR t.tgfoid IS NOT NULL)") || return
 	[ -z "$found" ] || {
 		printf '%s\n' "$found"

@@ -16,19 +16,22 @@ BEGIN
                                WHERE u.retell_at <= now() AND u.state = 'notified'))
       ORDER BY r.rollout_id FOR SHARE;
     RETURN QUERY
-    WITH picked AS (
-        (SELECT u.rollout_id, u.device_id, false AS again
-           FROM ota.device_update u
-           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
-          WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
-          ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED)
-        UNION ALL
-        (SELECT u.rollout_id, u.device_id, true
-           FROM ota.device_update u
-           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
-           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
-          WHERE u.retell_at <= now() AND u.state = 'notified'
-          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED)
+    -- Two lists, because rows cannot be locked inside a UNION.
+    WITH fresh AS (
+        SELECT u.rollout_id, u.device_id, false AS again
+          FROM ota.device_update u
+          JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+         WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
+         ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
+    ), returned AS (
+        SELECT u.rollout_id, u.device_id, true AS again
+          FROM ota.device_update u
+          JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+          JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
+         WHERE u.retell_at <= now() AND u.state = 'notified'
+         LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
+    ), picked AS (
+        SELECT * FROM fresh UNION ALL SELECT * FROM returned
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', notified_at = now(), deadline = now() + r.download_timeout, told_session = d.session,
