@@ -7,6 +7,7 @@
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
+SELECT pg_advisory_xact_lock(hashtext('ota.migrate')) AS locked \gset
 -- Functions refer to each other whatever the order of the files.
 SET LOCAL check_function_bodies = off;
 SELECT to_regclass('ota.schema_migration') IS NULL AS ota_fresh \gset

@@ -20,15 +20,15 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('the envelope has %s bytes', octet_length(envelope::text)),
             HINT = 'Accepted are at most 262144 bytes.';
     ELSIF coalesce(envelope ->> 'payloadType', '') <> 'application/vnd.mosquitto-ota.manifest+json' THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce(format('payloadType is %s', left((envelope -> 'payloadType')::text, 200)),
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('payloadType is ' || left((envelope -> 'payloadType')::text, 200),
                 'the envelope has no payloadType'),
             HINT = 'Accepted is "application/vnd.mosquitto-ota.manifest+json".';
     ELSIF coalesce(jsonb_typeof(envelope -> 'payload'), '') <> 'string' THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce(format('payload is a JSON %s', jsonb_typeof(envelope -> 'payload')),
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('payload is a JSON ' || jsonb_typeof(envelope -> 'payload'),
                 'the envelope has no payload'),
             HINT = 'Accepted is the manifest''s bytes in base64.';
     ELSIF coalesce(jsonb_typeof(envelope -> 'signatures'), '') <> 'array' THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce(format('signatures is a JSON %s', jsonb_typeof(envelope -> 'signatures')),
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('signatures is a JSON ' || jsonb_typeof(envelope -> 'signatures'),
                 'the envelope has no signatures'),
             HINT = 'Accepted is a list of 1 to 16 objects {"keyid", "sig"}.';
     ELSIF jsonb_array_length(envelope -> 'signatures') NOT BETWEEN 1 AND 16 THEN
@@ -101,7 +101,7 @@ DECLARE
     r  ota.release;
 BEGIN
     IF signature IS NULL OR octet_length(signature) NOT BETWEEN 1 AND 8192 THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce(format('the signature has %s bytes', octet_length(signature)),
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('the signature has ' || octet_length(signature) || ' bytes',
                 'the signature is missing'),
             HINT = 'Accepted are the 1 to 8192 bytes that openssl dgst -sha256 -sign writes.';
     END IF;

@@ -73,25 +73,25 @@ BEGIN
         END IF;
 
         problem := NULL;
-        IF CASE WHEN jsonb_typeof(given -> 'label') = 'string'
-                THEN octet_length(given ->> 'label') NOT BETWEEN 1 AND 64 OR given ->> 'label' ~ '[[:cntrl:]]' ELSE true END THEN
+        IF (CASE WHEN jsonb_typeof(given -> 'label') = 'string'
+                 THEN octet_length(given ->> 'label') NOT BETWEEN 1 AND 64 OR given ->> 'label' ~ '[[:cntrl:]]' ELSE true END) THEN
             problem := 'label';
             accepted := 'a text of 1 to 64 bytes';
         ELSIF given ->> 'label' = ANY (labels) THEN
             problem := 'label';
             accepted := 'a label that no other stage of the plan has';
-        ELSIF CASE WHEN jsonb_typeof(given -> 'percent') = 'number'
-                   THEN (given ->> 'percent')::numeric <= 0 OR (given ->> 'percent')::numeric > 100
-                        OR (given ->> 'percent')::numeric * 1000 % 1 <> 0 ELSE true END THEN
+        ELSIF (CASE WHEN jsonb_typeof(given -> 'percent') = 'number'
+                    THEN (given ->> 'percent')::numeric <= 0 OR (given ->> 'percent')::numeric > 100
+                         OR (given ->> 'percent')::numeric * 1000 % 1 <> 0 ELSE true END) THEN
             problem := 'percent';
             accepted := 'a number above 0, at most 100, with at most three decimals';
         ELSIF (given ->> 'percent')::numeric <= before THEN
             problem := 'percent';
             accepted := format('a number above the earlier stage''s %s: a stage contains those before it', trim_scale(before));
         ELSIF given ? 'min_devices'
-            AND CASE WHEN jsonb_typeof(given -> 'min_devices') = 'number'
-                     THEN (given ->> 'min_devices')::numeric NOT BETWEEN 1 AND 2147483647
-                          OR (given ->> 'min_devices')::numeric % 1 <> 0 ELSE true END THEN
+            AND (CASE WHEN jsonb_typeof(given -> 'min_devices') = 'number'
+                      THEN (given ->> 'min_devices')::numeric NOT BETWEEN 1 AND 2147483647
+                           OR (given ->> 'min_devices')::numeric % 1 <> 0 ELSE true END) THEN
             problem := 'min_devices';
             accepted := 'an integer from 1 to 2147483647';
         ELSIF given ? 'hold' AND jsonb_typeof(given -> 'hold') <> 'boolean' THEN
@@ -160,7 +160,7 @@ DECLARE
     stage     ota.plan_stage[];
 BEGIN
     IF define_plan.plan IS NULL OR define_plan.plan !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' THEN
-        problem := coalesce(format('"%s" cannot name a plan', left(define_plan.plan, 80)), 'the plan''s name is missing');
+        problem := coalesce('"' || left(define_plan.plan, 80) || '" cannot name a plan', 'the plan''s name is missing');
         accepted := 'A name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with a letter or digit.';
     ELSIF coalesce(define_plan.success_threshold <= 0 OR define_plan.success_threshold > 1, true) THEN
         problem := format('success_threshold is %s', coalesce(define_plan.success_threshold::text, 'null'));

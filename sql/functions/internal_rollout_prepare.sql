@@ -39,7 +39,7 @@ BEGIN
                 WHEN 'rejected' THEN 'Sign it with a key that the brokers trust and submit it again with ota.add_release.'
                 ELSE 'A revoked release never goes out again; submit a new version.' END;
     ELSIF NOT EXISTS (SELECT FROM ota.plan WHERE plan = i_plan) THEN
-        RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = coalesce(format('there is no plan "%s"', left(i_plan, 80)), 'the plan is missing'),
+        RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = coalesce('there is no plan "' || left(i_plan, 80) || '"', 'the plan is missing'),
             HINT = format('The plans are %s. ota.define_plan makes one.',
                 (SELECT string_agg(n.plan, ', ') FROM (SELECT plan FROM ota.plan ORDER BY plan LIMIT 20) n));
     ELSIF f.pinned_version <> i_version THEN

@@ -1,5 +1,30 @@
 -- The only way in which a rollout changes its state.
 
+CREATE OR REPLACE FUNCTION ota.rollout_lock_rows(i_rollout_id bigint, i_waiting boolean)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Lock the rows that a step may change in the order in which brokers lock them (by device), so that a halt and a batch of
+-- reports wait for each other instead of one of them failing.  i_waiting: all pending rows too, not only those with a slot.
+BEGIN
+    IF i_waiting THEN
+        PERFORM 1 FROM ota.device_update u
+          WHERE u.rollout_id = i_rollout_id AND u.state IN ('pending', 'notified', 'downloading', 'verifying')
+          ORDER BY u.device_id FOR UPDATE;
+    ELSE
+        -- Two small partial indexes instead of all the rollout's rows.
+        PERFORM 1 FROM ota.device_update u
+          WHERE u.rollout_id = i_rollout_id AND u.device_id IN (
+                SELECT t.device_id FROM ota.device_update t
+                 WHERE t.rollout_id = i_rollout_id AND t.state IN ('notified', 'downloading', 'verifying')
+                UNION ALL
+                SELECT g.device_id FROM ota.device_update g
+                 WHERE g.rollout_id = i_rollout_id AND g.state = 'pending' AND g.granted_at IS NOT NULL)
+          ORDER BY u.device_id FOR UPDATE;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_lock_rows(bigint, boolean) IS 'Internal: lock the device updates that a step may change, in the common order';
+
 CREATE OR REPLACE FUNCTION ota.rollout_recall(i_rollout_id bigint)
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
@@ -25,14 +50,17 @@ RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- After a halt: the halted stage opens again with a clean slate, and recalled devices may be told once more.
 BEGIN
+    -- Recalls that no broker has sent yet are not sent any more.
+    PERFORM ota.rollout_lock_rows(i_rollout_id, false);
+    UPDATE ota.device_update SET recall = false WHERE rollout_id = i_rollout_id AND recall;
+    -- Whoever starts or stops listening from here on finds the rows pending, see broker_write().
+    PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
     UPDATE ota.device_update u
        SET state = 'pending', attempt = u.attempt + 1, error = NULL, finished_at = NULL, notified_at = NULL, granted_at = NULL,
-           deadline = NULL, recall = false, ready = d.listening
+           deadline = NULL, ready = d.listening
       FROM ota.rollout r, ota.device d
      WHERE u.rollout_id = i_rollout_id AND u.state = 'cancelled' AND u.error = 'RECALLED'
        AND r.rollout_id = u.rollout_id AND d.device_id = u.device_id AND d.fleet = r.fleet;
-    -- Recalls that no broker has sent yet are not sent any more.
-    UPDATE ota.device_update SET recall = false WHERE rollout_id = i_rollout_id AND recall;
     -- After the rows, whose trigger moves the counters.  The time of the halt is not counted as the stage's wait.
     UPDATE ota.rollout_stage
        SET state = 'open', closed_at = NULL, verdict = NULL, wait_until = wait_until + (now() - closed_at),
@@ -100,13 +128,10 @@ BEGIN
      WHERE rollout_id = r.rollout_id
     RETURNING reason INTO why;
 
-    -- The time of a pause is not counted as the open stage's wait, whatever ends the pause.
-    IF r.state = 'paused' AND r.paused_at IS NOT NULL THEN
-        UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - r.paused_at)
-         WHERE rollout_id = r.rollout_id AND state = 'open';
-    END IF;
+    -- Rows first, their stage after them: the order in which reports lock them.
     CASE target
         WHEN 'paused' THEN
+            PERFORM ota.rollout_lock_rows(r.rollout_id, false);
             UPDATE ota.device_update SET granted_at = NULL
              WHERE rollout_id = r.rollout_id AND state = 'pending' AND granted_at IS NOT NULL;
         WHEN 'running' THEN
@@ -114,19 +139,27 @@ BEGIN
                 PERFORM ota.rollout_reopen(r.rollout_id, r.current_stage);
             END IF;
         WHEN 'halted', 'cancelled', 'superseded' THEN
+            PERFORM ota.rollout_lock_rows(r.rollout_id, target <> 'halted');
             PERFORM ota.rollout_recall(r.rollout_id);
             IF target <> 'halted' THEN
                 UPDATE ota.device_update
                    SET state = 'cancelled', error = upper(target), finished_at = now(), ready = false
                  WHERE rollout_id = r.rollout_id AND state = 'pending';
             END IF;
-            -- A halt of a completed rollout closes its last stage over again, so that resuming can open it.
-            UPDATE ota.rollout_stage SET state = 'halted', closed_at = now(), verdict = why
-             WHERE rollout_id = r.rollout_id AND stage = r.current_stage
-               AND (state IN ('open', 'held') OR target = 'halted');
         ELSE
             NULL;
     END CASE;
+    -- The time of a pause is not counted as the open stage's wait, whatever ends the pause.
+    IF r.state = 'paused' AND r.paused_at IS NOT NULL THEN
+        UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - r.paused_at)
+         WHERE rollout_id = r.rollout_id AND state = 'open';
+    END IF;
+    IF target IN ('halted', 'cancelled', 'superseded') THEN
+        -- A halt of a completed rollout closes its last stage over again, so that resuming can open it.
+        UPDATE ota.rollout_stage SET state = 'halted', closed_at = now(), verdict = why
+         WHERE rollout_id = r.rollout_id AND stage = r.current_stage
+           AND (state IN ('open', 'held') OR target = 'halted');
+    END IF;
 
     PERFORM ota.audit('rollout', NULL, r.rollout_id, jsonb_build_object('from', r.state, 'to', target,
         'event', rollout_step.event, 'reason', why, 'by', coalesce(rollout_step.who, session_user)));

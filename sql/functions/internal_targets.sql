@@ -40,7 +40,7 @@ BEGIN ATOMIC
                     WHEN NOT t.for_fleet THEN 'wrong_fleet'
                     WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
                     THEN 'wrong_hardware'
-                    WHEN d.sequence > 0 AND t.sequence <= d.sequence THEN 'old_sequence'
+                    WHEN d.sequence > 0 AND t.sequence < d.sequence THEN 'old_sequence'
                     WHEN v.bounds IS NOT NULL THEN v.bounds
                     WHEN t.not_yet THEN 'not_yet'
                     WHEN t.expired THEN 'expired'

@@ -1,10 +1,11 @@
 -- Operators: what would a rollout do?
 
 CREATE OR REPLACE FUNCTION ota.preview_rollout(fleet text, version text, plan text DEFAULT 'standard')
-RETURNS TABLE (device_id text, stage integer, label text, included boolean, reason text, version text, hardware text, connected boolean)
+RETURNS TABLE (device_id text, stage integer, label text, included boolean, reason text,
+    current_version text, hardware text, connected boolean)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Dry run: every device of the fleet with the stage it would be in, in the order in which it would join, and then those that are left
--- out, with the reason.  Writes nothing.  version in the answer: what the device runs now; connected: is it online.
+-- out, with the reason.  Writes nothing.  current_version: what the device runs now; connected: is it online.
 -- Which devices form a stage is drawn by ota.cohort_rank from the rollout's number.  The dry run uses the number that the next
 -- rollout will get, so ota.start_rollout right after it draws the very same; any rollout created in between, of whatever
 -- fleet, makes it draw anew: the sizes stay, the devices differ.

@@ -32,7 +32,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('device "%s" is %s in rollout %s', u.device_id, u.state, r.rollout_id),
             HINT = 'A device that failed, rolled back, timed out, rejected or was cancelled can be retried.';
     END IF;
-    SELECT o.* INTO d FROM ota.device o WHERE o.device_id = u.device_id;
+    -- Locked, so that whoever starts or stops listening now finds the row pending.
+    SELECT o.* INTO d FROM ota.device o WHERE o.device_id = u.device_id FOR SHARE;
     IF d.fleet IS DISTINCT FROM r.fleet THEN
         RAISE EXCEPTION USING ERRCODE = '55000',
             MESSAGE = format('device "%s" is in fleet "%s", rollout %s is of "%s"', u.device_id, coalesce(d.fleet, '(none)'), r.rollout_id, r.fleet),
