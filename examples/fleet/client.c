@@ -12,6 +12,7 @@
 #include "common.h"
 #include "device.h"
 #include "fleet.h"
+#include "report.h"
 
 static void on_connect(struct mosquitto *mqtt, void *user, int code)
 {
@@ -128,6 +129,7 @@ void client_close(struct device *device)
 		mosquitto_destroy(device->mqtt);
 		device->mqtt = NULL;
 	}
+	report_forget(device);
 }
 
 void client_reset(struct device *device)
@@ -138,6 +140,7 @@ void client_reset(struct device *device)
 	device_name(device, id, sizeof(id));
 	device->link = LINK_OFF;
 	device->unacked = 0;
+	report_forget(device);
 	device->awaited = 0;
 	device->fd = -1;
 	device->watched = 0;
@@ -206,6 +209,21 @@ void client_drop(struct device *device)
 	}
 }
 
+/*
+ * The socket is dead before the session began, and with TLS libmosquitto takes that for "try
+ * again", for ever.  The next attempt closes it.
+ */
+static void abandon(struct device *device)
+{
+	struct epoll_event none = { 0 };
+
+	(void)epoll_ctl(device->fleet->epoll, EPOLL_CTL_DEL, mosquitto_socket(device->mqtt), &none);
+	device->fd = -1;
+	device->watched = 0;
+	fleet_note_failure(device->fleet, MOSQ_ERR_CONN_REFUSED);
+	device_on_lost(device);
+}
+
 void client_on_events(struct device *device, uint32_t events)
 {
 	int code = MOSQ_ERR_SUCCESS;
@@ -223,12 +241,17 @@ void client_on_events(struct device *device, uint32_t events)
 	if (code != MOSQ_ERR_SUCCESS && device->link == LINK_CONNECTING) {
 		fleet_note_failure(device->fleet, code);
 	}
+	if (device->link == LINK_CONNECTING && (events & (EPOLLERR | EPOLLHUP))
+		&& mosquitto_socket(device->mqtt) >= 0) {
+		abandon(device);
+		return;
+	}
 	watch(device);
 }
 
 void client_maintain(struct device *device)
 {
-	if (mosquitto_socket(device->mqtt) >= 0) {
+	if (device->fd >= 0 && mosquitto_socket(device->mqtt) >= 0) {
 		(void)mosquitto_loop_misc(device->mqtt);
 		watch(device);
 	}

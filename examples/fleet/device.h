@@ -47,6 +47,13 @@ enum device_phase {
 	PHASE_COUNT
 };
 
+/* A report the broker has not acknowledged yet; kept only for --reports. */
+struct sent_report {
+	struct sent_report *next;
+	int message;
+	char text[];
+};
+
 /* What a notice asked for, while it is worked on before the reboot. */
 struct update {
 	struct notice notice;
@@ -59,8 +66,9 @@ struct device {
 	struct fleet *fleet;
 	struct mosquitto *mqtt;
 	struct update *update; /* NULL when there is none */
-	const char *target;    /* interned version of the last update; NULL: none yet */
-	const char *previous;  /* interned version before the last update */
+	struct sent_report *sent;
+	const char *target;   /* interned version of the last update; NULL: none yet */
+	const char *previous; /* interned version before the last update */
 	struct slots slots;
 	uint64_t key; /* hash of the last notice taken up; 0: none */
 	uint32_t number;

@@ -217,6 +217,7 @@ void device_on_acknowledged(struct device *device, int message)
 	if (device->unacked > 0) {
 		device->unacked--;
 	}
+	report_acknowledged(device, message);
 	if (device->phase == PHASE_REBOOTING && device->awaited == message) {
 		device_enter(device, PHASE_REBOOTING, (struct range){ 0, 0 });
 	}

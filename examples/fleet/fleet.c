@@ -283,15 +283,38 @@ static bool turn(struct fleet *fleet, uint64_t tick)
 	return going;
 }
 
-static void stop(struct fleet *fleet)
+/* Reports under way to a broker that is there. */
+static bool awaits_acknowledgement(const struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->count; i++) {
+		if (fleet->devices[i].link == LINK_ONLINE && fleet->devices[i].unacked > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Begin nothing new and let the broker acknowledge what was said. */
+static void settle(struct fleet *fleet)
 {
 	const uint64_t limit = common_now_ms() + stop_limit_ms;
 
 	fleet->stopping = true;
 	for (size_t i = 0; i < fleet->count; i++) {
+		device_drop_update(&fleet->devices[i]);
+	}
+	while (awaits_acknowledgement(fleet) && common_now_ms() < limit) {
+		(void)turn(fleet, common_now_ms() + 20);
+	}
+}
+
+static void leave(struct fleet *fleet)
+{
+	const uint64_t limit = common_now_ms() + stop_limit_ms;
+
+	for (size_t i = 0; i < fleet->count; i++) {
 		struct device *device = &fleet->devices[i];
 
-		device_drop_update(device);
 		if (device->link == LINK_ONLINE) {
 			client_disconnect(device);
 		}
@@ -324,6 +347,7 @@ void fleet_run(struct fleet *fleet)
 			break;
 		}
 	}
+	settle(fleet);
 	output_finish(fleet); /* before the devices leave: it shows who was connected */
-	stop(fleet);
+	leave(fleet);
 }

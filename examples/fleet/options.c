@@ -74,6 +74,7 @@ static const struct option_row rows[] = {
 	{ "until-version", "", OPTION_TEXT, AT(until_version), 0, 0, "V", "stop when all devices that can connect run V" },
 	{ "csv", "", OPTION_TEXT, AT(csv), 0, 0, "FILE", "one line for each notice and outcome" },
 	{ "notices", "", OPTION_TEXT, AT(notices), 0, 0, "FILE", "append one JSON line for each notice and recall received" },
+	{ "reports", "", OPTION_TEXT, AT(reports), 0, 0, "FILE", "append one JSON line for each report the broker acknowledged" },
 	{ "quiet", "-q", OPTION_FLAG, AT(quiet), 0, 0, "", "no live line and no summary" },
 	{ "help", "", OPTION_FLAG, AT(help), 0, 0, "", "this text" },
 };
@@ -247,6 +248,9 @@ static bool check_options(struct options *options)
 	}
 	if (!*options->fleet || strlen(options->fleet) > 128 || strpbrk(options->fleet, "/+#")) {
 		return refuse("fleet", options->fleet, "1 to 128 characters without / + #");
+	}
+	if (options->slots && (!*options->slots || strlen(options->slots) > 400)) {
+		return refuse("slots", options->slots, "a path of 1 to 400 characters");
 	}
 	for (size_t i = 0; i < options->faults.count; i++) {
 		if (!parse_fault(options->faults.items[i], &options->fault_rules[i])) {

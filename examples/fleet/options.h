@@ -105,6 +105,7 @@ struct options {
 	const char *until_version;
 	const char *csv;
 	const char *notices;
+	const char *reports;
 	bool quiet;
 	bool help;
 };

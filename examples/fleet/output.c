@@ -23,6 +23,7 @@ static const uint64_t plain_interval_ms = 5000;
 struct output {
 	FILE *csv;
 	FILE *notices;
+	FILE *reports;
 	uint64_t next;
 	bool quiet;
 	bool live; /* a terminal: one line that is rewritten */
@@ -68,7 +69,9 @@ struct output *output_open(const struct options *options)
 	output->next = common_now_ms() + live_interval_ms;
 	output->csv = options->csv ? open_file("csv", options->csv, "w") : NULL;
 	output->notices = options->notices ? open_file("notices", options->notices, "a") : NULL;
-	if ((options->csv && !output->csv) || (options->notices && !output->notices)) {
+	output->reports = options->reports ? open_file("reports", options->reports, "a") : NULL;
+	if ((options->csv && !output->csv) || (options->notices && !output->notices)
+		|| (options->reports && !output->reports)) {
 		output_close(output);
 		return NULL;
 	}
@@ -88,6 +91,9 @@ void output_close(struct output *output)
 	}
 	if (output->notices) {
 		fclose(output->notices);
+	}
+	if (output->reports) {
+		fclose(output->reports);
 	}
 	free(output);
 }
@@ -176,6 +182,20 @@ void output_notice(const struct device *device, const char *topic, const struct 
 	}
 	cJSON_free(text);
 	cJSON_Delete(json);
+}
+
+void output_report(const struct device *device, const char *text)
+{
+	const struct output *output = device->fleet->output;
+	char id[DEVICE_ID_SIZE] = "";
+	char time[COMMON_TIME_SIZE] = "";
+
+	if (output->reports) {
+		device_name(device, id, sizeof(id));
+		common_format_time(time, sizeof(time));
+		fprintf(output->reports, "{\"acknowledged\":\"%s\",\"device\":\"%s\",\"report\":%s}\n",
+			time, id, text);
+	}
 }
 
 /* Versions in the order they are met; those past VERSIONS_MAX share the last place. */
@@ -295,10 +315,16 @@ void output_table(struct fleet *fleet)
 		printf("  %-24s %10" PRIu64 "  %s\n", counters->events[i].name, counters->events[i].count,
 			counters->events[i].error);
 	}
+	size_t unacked = 0;
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		unacked += fleet->devices[i].unacked;
+	}
 	printf("\n  connections %" PRIu64 " (lost %" PRIu64 ", failed %" PRIu64 ", refused %" PRIu64
-		   "), downloaded %" PRIu64 " bytes (resumed %" PRIu64 " times), resident %ld KiB\n",
+		   "), downloaded %" PRIu64 " bytes (resumed %" PRIu64 " times),\n"
+		   "  reports not acknowledged %zu, resident %ld KiB\n",
 		counters->connected, counters->lost, counters->failed, counters->refused,
-		downloads_bytes(fleet->downloads), counters->resumed, resident_kib());
+		downloads_bytes(fleet->downloads), counters->resumed, unacked, resident_kib());
 	fflush(stdout);
 }
 

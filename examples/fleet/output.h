@@ -28,6 +28,9 @@ void output_event(struct device *device, const char *name, const char *error);
 void output_notice(const struct device *device, const char *topic, const struct notice *notice,
 	bool duplicate, bool retained);
 
+/* Append the text of a report (JSON) that the broker acknowledged. */
+void output_report(const struct device *device, const char *text);
+
 /* Called at every tick; prints when it is time. */
 void output_progress(struct fleet *fleet);
 

@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
@@ -79,6 +80,43 @@ static void add_details(
 	cJSON_AddStringToObject(json, "bootId", device->boot_id);
 }
 
+static void remember(struct device *device, int message, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	struct sent_report *sent = common_alloc(1, sizeof(*sent) + size);
+
+	sent->message = message;
+	memcpy(sent->text, text, size);
+	sent->next = device->sent;
+	device->sent = sent;
+}
+
+void report_acknowledged(struct device *device, int message)
+{
+	struct sent_report **link = &device->sent;
+
+	while (*link && (*link)->message != message) {
+		link = &(*link)->next;
+	}
+	if (*link) {
+		struct sent_report *sent = *link;
+
+		output_report(device, sent->text);
+		*link = sent->next;
+		free(sent);
+	}
+}
+
+void report_forget(struct device *device)
+{
+	while (device->sent) {
+		struct sent_report *sent = device->sent;
+
+		device->sent = sent->next;
+		free(sent);
+	}
+}
+
 static int publish(struct device *device, enum report_status status, enum update_error error)
 {
 	cJSON *json = cJSON_CreateObject();
@@ -98,6 +136,9 @@ static int publish(struct device *device, enum report_status status, enum update
 
 	if (text) {
 		message = client_publish(device, text, strlen(text));
+		if (message != 0 && device->fleet->options->reports) {
+			remember(device, message, text);
+		}
 	}
 	cJSON_free(text);
 	cJSON_Delete(json);

@@ -36,5 +36,11 @@ const char *report_status_name(enum report_status status);
  */
 int report_send(struct device *device, enum report_status status, enum update_error error);
 
+/* The broker acknowledged `message`: put the report on record. */
+void report_acknowledged(struct device *device, int message);
+
+/* Forget the reports that wait for an acknowledgement, as a reboot does. */
+void report_forget(struct device *device);
+
 /* Publish the last report again, for a broker that asks twice. */
 void report_repeat(struct device *device);

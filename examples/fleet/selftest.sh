@@ -163,7 +163,7 @@ begin() { # NAME COUNT OPTIONS...
 	pids+=($sub_pid)
 	sleep 0.2
 	"$fleet" -p "$mqtt_port" -f "$run" --prefix "$run" -n "$count" --csv "$work/run/$run.csv" \
-		--notices "$work/run/$run.jsonl" --duration 60 --quiet "$@" &
+		--notices "$work/run/$run.jsonl" --reports "$work/run/$run.acked" --duration 60 --quiet "$@" &
 	run_pid=$!
 	pids+=($run_pid)
 	wait_for 10 reported "$count" '"IDLE"' || echo "selftest: $run: not everyone reported" >&2
@@ -201,14 +201,17 @@ check "good: SUCCESS names the new version, the old one and slot b" $devices \
 		grep '"previousVersion":"1.0.0"' | grep '"slot":"b"' | cut -d' ' -f1 | sort -u | wc -l)"
 check "good: two boots each" $((2 * devices)) \
 	"$(grep -o '"bootId":"[0-9a-f]*"' "$work/run/good.status" | sort -u | wc -l)"
+check "good: every acknowledged report reached the broker's subscribers" \
+	"$(wc -l <"$work/run/good.status")" "$(grep -c '"report":{"version"' "$work/run/good.acked")"
 check "good: every notice is on record" $((2 * devices)) "$(grep -c '"kind":"notice"' "$work/run/good.jsonl")"
 
 begin badhash $devices
 publish badhash "$(notice 2.0.0 1 1 | sed "s/$(sha_of 2.0.0)/$(sha_of 2.1.0)/")"
 await $devices FAILED,HASH_MISMATCH
 publish badhash "$(notice 2.0.0 2 1 | sed 's/"size":65536/"size":65000/')"
-publish badhash "$(notice 2.0.0 3 1 | sed 's/"size":65536/"size":70000/')"
 await $devices FAILED,SIZE_MISMATCH
+publish badhash "$(notice 2.0.0 3 1 | sed 's/"size":65536/"size":70000/')"
+await $((2 * devices)) FAILED,SIZE_MISMATCH
 publish badhash "$(notice 2.0.0 4 1 | sed 's/2.0.0.bin/missing.bin/')"
 await $devices FAILED,DOWNLOAD_FAILED
 publish badhash "$(notice 2.0.0 5 1 | sed 's/"sha256":"../"sha256":"/')"
