@@ -203,12 +203,6 @@ static enum ota_err read_members(
 		|| (err = read_numbers(root, report, why)) != OTA_OK) {
 		return err;
 	}
-	if (report->status == REPORT_SUCCESS && report->version[0] == '\0') {
-		ota_why_set(why,
-			"status report: version is missing, SUCCESS needs the version that is"
-			" running now");
-		return OTA_ERR_INVALID;
-	}
 	return OTA_OK;
 }
 
@@ -271,6 +265,17 @@ static enum ota_err compact(
 	return OTA_OK;
 }
 
+/* IDLE and SUCCESS say what runs; the others say what happens, which is worth knowing even without a version. */
+static enum ota_err check_version(const struct status_report *report, struct ota_why *why)
+{
+	if ((report->status != REPORT_IDLE && report->status != REPORT_SUCCESS) || report->version[0]) {
+		return OTA_OK;
+	}
+	ota_why_set(why, "status report: version is missing, %s needs the version that is running now",
+		report_status_name(report->status));
+	return OTA_ERR_INVALID;
+}
+
 enum ota_err status_report_parse(
 	const void *payload, size_t length, struct status_report *report, struct ota_why *why)
 {
@@ -293,6 +298,9 @@ enum ota_err status_report_parse(
 	}
 	if (err == OTA_OK) {
 		err = compact(payload, length, &found, why);
+	}
+	if (err == OTA_OK) {
+		err = check_version(&found, why);
 	}
 	if (err == OTA_OK) {
 		*report = found;

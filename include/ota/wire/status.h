@@ -44,7 +44,7 @@ struct status_report {
  * Parse a payload of `length` bytes (no terminator needed).  `report` is set only on OTA_OK; free it with
  * status_report_free().  Errors: OTA_ERR_INVALID with the member, its value and what is accepted; OTA_ERR_FULL when larger
  * than STATUS_PAYLOAD_MAX; OTA_ERR_NOMEM.
- * A missing `version` is accepted only for statuses other than SUCCESS.  Members that are null count as absent, an absent
+ * A missing `version` is an error for IDLE (also by default) and SUCCESS.  Members that are null count as absent, an absent
  * status is IDLE, unknown members are kept in `json`.  Texts hold no control characters.  `why` may be NULL.
  */
 OTA_MUST_USE enum ota_err status_report_parse(

@@ -85,12 +85,11 @@ static void test_every_member(void **state)
 static void test_null_is_absent(void **state)
 {
 	struct status_report report = parse_good(
-		"{\"version\":null,\"previousVersion\":null,\"status\":null,\"error\":null,\"progress\":null,"
+		"{\"version\":\"1\",\"previousVersion\":null,\"status\":null,\"error\":null,\"progress\":null,"
 		"\"hardware\":null,\"attempt\":null,\"bootId\":null,\"slot\":null,\"retryAfter\":null}");
 
 	(void)state;
 	assert_int_equal(report.status, REPORT_IDLE);
-	assert_string_equal(report.version, "");
 	assert_string_equal(report.previous_version, "");
 	assert_string_equal(report.error, "");
 	assert_int_equal(report.progress, -1);
@@ -100,9 +99,8 @@ static void test_null_is_absent(void **state)
 	assert_string_equal(report.slot, "");
 	assert_int_equal(report.retry_after_ms, 0);
 	status_report_free(&report);
-	report = parse_good("{}");
-	assert_int_equal(report.status, REPORT_IDLE);
-	assert_string_equal(report.json, "{}");
+	report = parse_good("{\"version\":null,\"status\":\"failed\"}");
+	assert_string_equal(report.version, "");
 	status_report_free(&report);
 }
 
@@ -161,8 +159,9 @@ static void test_texts_are_cut_at_a_character(void **state)
 			const char *read;
 
 			text[0] = '\0';
-			assert_true(
-				snprintf(text, sizeof(text), "{\"%s\":\"%s\"}", names[j], cases[i].given) > 0);
+			assert_true(snprintf(text, sizeof(text), "{\"version\":\"1\",\"%s\":\"%s\"}", names[j],
+							cases[i].given)
+				> 0);
 			report = parse_good(text);
 			read = j == 0 ? report.error : j == 1 ? report.boot_id : report.slot;
 			assert_string_equal(read, cases[i].read);
@@ -174,7 +173,7 @@ static void test_texts_are_cut_at_a_character(void **state)
 static void test_numbers_as_text(void **state)
 {
 	struct status_report report =
-		parse_good("{\"bootId\":9007199254740991,\"error\":-17,\"slot\":0}");
+		parse_good("{\"status\":\"failed\",\"bootId\":9007199254740991,\"error\":-17,\"slot\":0}");
 
 	(void)state;
 	assert_string_equal(report.boot_id, "9007199254740991");
@@ -189,13 +188,13 @@ static void test_a_long_wait_is_clamped(void **state)
 		const char *text;
 		int64_t ms;
 	} cases[] = {
-		{ "{\"retryAfter\":0}", 0 },
-		{ "{\"retryAfter\":-0}", 0 },
-		{ "{\"retryAfter\":0.0005}", 0 },
-		{ "{\"retryAfter\":60}", 60000 },
-		{ "{\"retryAfter\":31449600}", INT64_C(31449600000) },
-		{ "{\"retryAfter\":31449601}", INT64_C(31449600000) },
-		{ "{\"retryAfter\":1e308}", INT64_C(31449600000) },
+		{ "{\"status\":\"failed\",\"retryAfter\":0}", 0 },
+		{ "{\"status\":\"failed\",\"retryAfter\":-0}", 0 },
+		{ "{\"status\":\"failed\",\"retryAfter\":0.0005}", 0 },
+		{ "{\"status\":\"failed\",\"retryAfter\":60}", 60000 },
+		{ "{\"status\":\"failed\",\"retryAfter\":31449600}", INT64_C(31449600000) },
+		{ "{\"status\":\"failed\",\"retryAfter\":31449601}", INT64_C(31449600000) },
+		{ "{\"status\":\"failed\",\"retryAfter\":1e308}", INT64_C(31449600000) },
 	};
 
 	(void)state;
@@ -245,6 +244,8 @@ static void test_bad_reports_are_refused_with_the_reason(void **state)
 		{ "{\"status\":\"DONE\"}", "status is \"DONE\", accepted is one of IDLE" },
 		{ "{\"status\":\"\"}", "status is \"\"" },
 		{ "{\"status\":1}", "status is 1" },
+		{ "{}", "version is missing, IDLE needs" },
+		{ "{\"status\":\"IDLE\"}", "version is missing" },
 		{ "{\"status\":\"SUCCESS\"}", "version is missing" },
 		{ "{\"status\":\"success\",\"version\":null}", "version is missing" },
 		{ "{\"error\":true}", "error is true, accepted is text or a number" },
@@ -261,8 +262,8 @@ static void test_bad_reports_are_refused_with_the_reason(void **state)
 		{ "{\"attempt\":2147483648}", "attempt is 2147483648" },
 		{ "{\"attempt\":1.5}", "attempt is 1.5" },
 		{ "{\"attempt\":\"1\"}", "attempt is \"1\"" },
-		{ "{\"retryAfter\":-1}", "retryAfter is -1" },
-		{ "{\"retryAfter\":\"1h\"}", "retryAfter is \"1h\"" },
+		{ "{\"status\":\"failed\",\"retryAfter\":-1}", "retryAfter is -1" },
+		{ "{\"status\":\"failed\",\"retryAfter\":\"1h\"}", "retryAfter is \"1h\"" },
 	};
 
 	(void)state;
@@ -282,19 +283,19 @@ static void test_bad_reports_are_refused_with_the_reason(void **state)
 
 static void test_sizes(void **state)
 {
+	static const char good[] = "{\"version\":\"1\"}";
 	char text[STATUS_PAYLOAD_MAX + 2];
 	struct status_report report;
 	struct ota_why why = { { 0 } };
 
 	(void)state;
 	memset(text, ' ', sizeof(text));
-	text[0] = '{';
-	text[1] = '}';
+	memcpy(text, good, sizeof(good) - 1);
 	assert_int_equal(
 		status_report_parse(text, STATUS_PAYLOAD_MAX + 1, &report, &why), OTA_ERR_FULL);
 	assert_string_equal(why.text, "status report has 8193 bytes, accepted are at most 8192");
 	assert_int_equal(status_report_parse(text, STATUS_PAYLOAD_MAX, &report, &why), OTA_OK);
-	assert_string_equal(report.json, "{}");
+	assert_string_equal(report.json, good);
 	status_report_free(&report);
 }
 
@@ -304,16 +305,17 @@ static void test_the_words_of_the_device_are_kept(void **state)
 		const char *text;
 		const char *json;
 	} cases[] = {
-		{ "{}", "{}" },
-		{ " \t\r\n{ \"a b\" : [ 1 , 2 ] , \"c\" : true }\n", "{\"a b\":[1,2],\"c\":true}" },
-		{ "{\"us\":1769825404123456789,\"id\":9007199254740993}",
-			"{\"us\":1769825404123456789,\"id\":9007199254740993}" },
-		{ "{\"a\":0.1000, \"b\":-0, \"c\":1e308, \"d\":1E-308, \"e\":[1e+007]}",
-			"{\"a\":0.1000,\"b\":-0,\"c\":1e308,\"d\":1E-308,\"e\":[1e+007]}" },
-		{ "{\"a\":\" \\\" , \\\\\" , \"b 1e999\": \"\\\\\\\" 1e999 \"}",
-			"{\"a\":\" \\\" , \\\\\",\"b 1e999\":\"\\\\\\\" 1e999 \"}" },
-		{ "{\"a\":\"\\ud83d\\udd25\", \"b\":\"\xf0\x9f\x94\xa5\"}",
-			"{\"a\":\"\\ud83d\\udd25\",\"b\":\"\xf0\x9f\x94\xa5\"}" },
+		{ " { \"version\" : \"1\" } ", "{\"version\":\"1\"}" },
+		{ " \t\r\n{ \"version\":\"1\",\"a b\" : [ 1 , 2 ] , \"c\" : true }\n",
+			"{\"version\":\"1\",\"a b\":[1,2],\"c\":true}" },
+		{ "{\"version\":\"1\",\"us\":1769825404123456789,\"id\":9007199254740993}",
+			"{\"version\":\"1\",\"us\":1769825404123456789,\"id\":9007199254740993}" },
+		{ "{\"version\":\"1\",\"a\":0.1000, \"b\":-0, \"c\":1e308, \"d\":1E-308, \"e\":[1e+007]}",
+			"{\"version\":\"1\",\"a\":0.1000,\"b\":-0,\"c\":1e308,\"d\":1E-308,\"e\":[1e+007]}" },
+		{ "{\"version\":\"1\",\"a\":\" \\\" , \\\\\" , \"b 1e999\": \"\\\\\\\" 1e999 \"}",
+			"{\"version\":\"1\",\"a\":\" \\\" , \\\\\",\"b 1e999\":\"\\\\\\\" 1e999 \"}" },
+		{ "{\"version\":\"1\",\"a\":\"\\ud83d\\udd25\", \"b\":\"\xf0\x9f\x94\xa5\"}",
+			"{\"version\":\"1\",\"a\":\"\\ud83d\\udd25\",\"b\":\"\xf0\x9f\x94\xa5\"}" },
 	};
 
 	(void)state;
@@ -327,7 +329,7 @@ static void test_the_words_of_the_device_are_kept(void **state)
 
 static void test_the_deepest_report(void **state)
 {
-	struct status_report report = parse_good("{\"a\":[[[[[[[1]]]]]]]}");
+	struct status_report report = parse_good("{\"version\":\"1\",\"a\":[[[[[[[1]]]]]]]}");
 
 	(void)state;
 	status_report_free(&report);
