@@ -61,7 +61,7 @@ enum eligibility eligibility_check(
 	if (!is_listed(terms->hardware, terms->hardware_count, device->hardware)) {
 		return INELIGIBLE_HARDWARE;
 	}
-	if (device->sequence > 0 && terms->sequence <= device->sequence) {
+	if (device->sequence > 0 && terms->sequence < device->sequence) {
 		return INELIGIBLE_SEQUENCE;
 	}
 	bounds = check_bounds(terms, device->version);
@@ -88,7 +88,7 @@ static const struct wording wordings[ELIGIBILITY_COUNT] = {
 	[INELIGIBLE_FLEET] = { "wrong_fleet", "the release is not for this fleet" },
 	[INELIGIBLE_HARDWARE] = { "wrong_hardware", "the release is not for this hardware model" },
 	[INELIGIBLE_SEQUENCE] = { "old_sequence",
-		"the release's sequence is not above the one that the device has run" },
+		"the release's sequence is below the one that the device has run" },
 	[INELIGIBLE_BELOW_MIN] = { "below_min_version",
 		"runs a version below the release's minVersion, or one that is unknown" },
 	[INELIGIBLE_ABOVE_MAX] = { "above_max_version",

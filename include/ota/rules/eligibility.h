@@ -39,7 +39,7 @@ enum eligibility {
 	INELIGIBLE_CURRENT,   /* already runs this version */
 	INELIGIBLE_FLEET,     /* mix-and-match: not for this fleet */
 	INELIGIBLE_HARDWARE,  /* wrong or unknown hardware, and the release names some */
-	INELIGIBLE_SEQUENCE,  /* rollback: sequence not above the device's */
+	INELIGIBLE_SEQUENCE,  /* rollback: sequence below the device's */
 	INELIGIBLE_BELOW_MIN, /* needs a stepping stone; unknown versions too */
 	INELIGIBLE_ABOVE_MAX,
 	INELIGIBLE_NOT_YET,
