@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <uthash.h>
+#include "ota/base/table.h"
 
 #include "ota/rules/pacing.h"
 #include "ota/rules/rollout_state.h"

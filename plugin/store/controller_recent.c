@@ -42,6 +42,11 @@ enum ota_err recent_get(struct controller *controller, struct pg *pg, int64_t ro
 		recent->second = clock_mono_ms() / 1000;
 		recent->told[recent->second % MINUTE_SLOTS] = told;
 		HASH_ADD(hh, controller->recents, rollout, sizeof(rollout), recent);
+		if (!recent->hh.tbl) {
+			free(recent);
+			ota_why_set(why, "out of memory");
+			return OTA_ERR_NOMEM;
+		}
 	}
 	recent_roll(recent, clock_mono_ms() / 1000);
 	*out = recent;

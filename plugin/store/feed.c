@@ -92,6 +92,22 @@ char *feed_copy(const char *text)
 	return text ? strdup(text) : NULL;
 }
 
+static struct known_rollout *know_rollout(struct feed *feed, int64_t id)
+{
+	struct known_rollout *known = calloc(1, sizeof(*known));
+
+	if (!known) {
+		return NULL;
+	}
+	known->id = id;
+	HASH_ADD(hh, feed->rollouts, id, sizeof(id), known);
+	if (!known->hh.tbl) {
+		free(known);
+		return NULL;
+	}
+	return known;
+}
+
 enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why)
 {
 	PGresult *rows = NULL;
@@ -107,14 +123,12 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 
 		HASH_FIND(hh, feed->rollouts, &id, sizeof(id), known);
 		if (!known) {
-			known = calloc(1, sizeof(*known));
-			if (!known) {
-				ota_why_set(why, "out of memory");
-				err = OTA_ERR_NOMEM;
-				break;
-			}
-			known->id = id;
-			HASH_ADD(hh, feed->rollouts, id, sizeof(id), known);
+			known = know_rollout(feed, id);
+		}
+		if (!known) {
+			ota_why_set(why, "out of memory");
+			err = OTA_ERR_NOMEM;
+			break;
 		}
 		known->round = feed->round;
 		if (known->report && report && strcmp(known->report, report) == 0) {

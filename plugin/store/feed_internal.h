@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include <uthash.h>
+#include "ota/base/table.h"
 
 #include "ota/store/feed.h"
 #include "ota/wire/change.h"

@@ -221,6 +221,22 @@ static enum ota_err drop_unlisted(struct feed *feed, struct ota_why *why)
 	return OTA_OK;
 }
 
+static struct known_release *know_release(struct feed *feed, int64_t id)
+{
+	struct known_release *known = calloc(1, sizeof(*known));
+
+	if (!known) {
+		return NULL;
+	}
+	known->id = id;
+	HASH_ADD(hh, feed->releases, id, sizeof(id), known);
+	if (!known->hh.tbl) {
+		free(known);
+		return NULL;
+	}
+	return known;
+}
+
 enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why)
 {
 	const char *fingerprint = keyring_fingerprint(feed->keyring);
@@ -235,14 +251,12 @@ enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why
 
 		HASH_FIND(hh, feed->releases, &id, sizeof(id), known);
 		if (!known) {
-			known = calloc(1, sizeof(*known));
-			if (!known) {
-				ota_why_set(why, "out of memory");
-				err = OTA_ERR_NOMEM;
-				break;
-			}
-			known->id = id;
-			HASH_ADD(hh, feed->releases, id, sizeof(id), known);
+			known = know_release(feed, id);
+		}
+		if (!known) {
+			ota_why_set(why, "out of memory");
+			err = OTA_ERR_NOMEM;
+			break;
 		}
 		known->round = feed->release_round;
 		if (strcmp(known->row_version, row_version) == 0

@@ -265,7 +265,9 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 	}
 	if (never) {
 		(void)snprintf(device->facts.error, sizeof(device->facts.error), "%s", event->error);
-	} else if (strcmp(event->error, "OFFLINE") == 0) {
+	} else if (strcmp(event->error, "not_connected") == 0
+			   || strcmp(event->error, "not_listening") == 0) {
+		/* It says so itself when it is back. */
 		device->listening = 0;
 	} else {
 		device->facts.not_before_ms = event->at_ms + UNDELIVERED_PAUSE_MS;

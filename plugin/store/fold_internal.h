@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include <uthash.h>
+#include "ota/base/table.h"
 
 #include "ota/rules/update_state.h"
 #include "ota/store/fold.h"
@@ -91,6 +91,7 @@ struct fold {
 	struct fold_device *devices; /* hash by id */
 	struct fold_device *pool;    /* the same, as an array */
 	size_t pool_size;
+	bool failed;     /* out of memory in the middle of a batch */
 	PGresult *facts; /* keeps the strings of broker_read alive */
 	struct pg_array ids;
 	struct pg_array device_columns[D_COLUMNS];

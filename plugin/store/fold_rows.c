@@ -11,6 +11,7 @@ enum ota_err fold_rows_begin(struct fold *fold, size_t count)
 	HASH_CLEAR(hh, fold->devices);
 	PQclear(fold->facts);
 	fold->facts = NULL;
+	fold->failed = false;
 	if (count > fold->pool_size) {
 		struct fold_device *pool = realloc(fold->pool, count * sizeof(*pool));
 
@@ -47,6 +48,9 @@ struct fold_device *fold_rows_device(struct fold *fold, const char *id)
 		device->listening = FOLD_UNCHANGED;
 		pg_array_text(&fold->ids, id);
 		HASH_ADD_KEYPTR(hh, fold->devices, device->id, length, device);
+		if (!device->hh.tbl) {
+			fold->failed = true;
+		}
 	}
 	return device;
 }
@@ -113,7 +117,7 @@ enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struct ota_why *wh
 	const char *values[1] = { pg_array_end(&fold->ids) };
 	enum ota_err err;
 
-	if (!values[0]) {
+	if (!values[0] || fold->failed) {
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
