@@ -20,13 +20,15 @@ devices=50
 work=$(mktemp -d)
 chmod 755 "$work"
 mkdir "$work/www" "$work/run"
-pids=()
+broker_pid=
 nginx_pid=
+run_pid=
+sub_pid=
 failures=0
 checks=0
 
 cleanup() {
-	for pid in ${pids[@]+"${pids[@]}"} $nginx_pid; do
+	for pid in $run_pid $sub_pid $nginx_pid $broker_pid; do
 		kill "$pid" 2>/dev/null
 	done
 	wait 2>/dev/null
@@ -96,7 +98,7 @@ http {
 }
 CONF
 mosquitto -c "$work/mosquitto.conf" >"$work/run/mosquitto.log" 2>&1 &
-pids+=($!)
+broker_pid=$!
 start_nginx || { echo "selftest: nginx does not start" >&2; cat "$work/run/nginx.err" >&2; exit 1; }
 wait_for 5 answers "$mqtt_port" || { echo "selftest: mosquitto does not start" >&2; exit 1; }
 
@@ -151,8 +153,6 @@ publish() { # FLEET PAYLOAD
 
 # --- one run of the fleet ----------------------------------------------------------------------
 run=
-run_pid=
-sub_pid=
 begin() { # NAME COUNT OPTIONS...
 	run=$1
 	local count=$2
@@ -160,12 +160,10 @@ begin() { # NAME COUNT OPTIONS...
 	mosquitto_sub -p "$mqtt_port" -q 1 -t 'devices/+/ota/status' \
 		-F '%t %p' >"$work/run/$run.status" 2>/dev/null &
 	sub_pid=$!
-	pids+=($sub_pid)
 	sleep 0.2
 	"$fleet" -p "$mqtt_port" -f "$run" --prefix "$run" -n "$count" --csv "$work/run/$run.csv" \
 		--notices "$work/run/$run.jsonl" --reports "$work/run/$run.acked" --duration 60 --quiet "$@" &
 	run_pid=$!
-	pids+=($run_pid)
 	wait_for 10 reported "$count" '"IDLE"' || echo "selftest: $run: not everyone reported" >&2
 }
 reported() { [ "$(grep -c "$2" "$work/run/$run.status")" -ge "$1" ]; }
@@ -176,8 +174,10 @@ finish() {
 	kill -TERM "$run_pid" 2>/dev/null
 	wait "$run_pid"
 	check "$run: the fleet ends cleanly" 0 $?
+	run_pid=
 	kill "$sub_pid"
 	wait "$sub_pid" 2>/dev/null
+	sub_pid=
 	return 0
 }
 await() { # COUNT OUTCOME
@@ -307,7 +307,8 @@ check "faults: the article's device reports four members, twice and in the end S
 begin resume 5 --chunk 100000 --download-retries 20
 publish resume "$(notice 2.6.0 1 1 | sed 's#/2.6.0.bin#/slow/2.6.0.bin#')"
 sleep 1.5
-kill -KILL "$nginx_pid" $(cat "$work/run/nginx.pid" 2>/dev/null) $(pgrep -P "$nginx_pid") 2>/dev/null
+mapfile -t workers < <(pgrep -P "$nginx_pid")
+kill -KILL "$nginx_pid" ${workers[@]+"${workers[@]}"}
 wait "$nginx_pid" 2>/dev/null
 sleep 0.5
 start_nginx
@@ -342,7 +343,9 @@ wait_for 10 grep -q '"state":	"trial"' "$work/run/slots/killed-00001/boot.json"
 wait_for 10 grep -q '"attempts":	5' "$work/run/slots/killed-00001/boot.json"
 kill -KILL "$run_pid"
 wait "$run_pid" 2>/dev/null
+run_pid=
 kill "$sub_pid"
+sub_pid=
 check "killed: nothing had been decided" 0 "$(outcomes ROLLED_BACK,)"
 "$fleet" -p "$mqtt_port" -f killed --prefix killed -n 1 --csv "$work/run/killed.csv" --quiet \
 	--slots "$work/run/slots" --duration 3
