@@ -1,10 +1,10 @@
 #include "ota/gate/presence.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ota/gate/emit.h"
+#include "ota/gate/reason.h"
 #include "ota/gate/state.h"
 
 const char *gate_identity(const struct gate *gate, const struct mosquitto *client)
@@ -277,47 +277,11 @@ void presence_confirm(struct gate *gate)
 	}
 }
 
-/* Words for the reasons of 2.1: MOSQ_ERR_* from the broker, MQTT 5 reason codes (128 and up) of the protocol. */
-static const char *reason_words(int reason, char *buffer, size_t size)
-{
-	static const struct {
-		int reason;
-		const char *words;
-	} table[] = {
-		{ 0, "client disconnected" },
-		{ MOSQ_ERR_NOMEM, "broker out of memory" },
-		{ MOSQ_ERR_PROTOCOL, "protocol error" },
-		{ 4, "client disconnected with its will" },
-		{ MOSQ_ERR_CONN_LOST, "connection lost" },
-		{ MOSQ_ERR_TLS, "TLS error" },
-		{ MOSQ_ERR_AUTH, "not authorised" },
-		{ MOSQ_ERR_ERRNO, "connection lost" },
-		{ MOSQ_ERR_KEEPALIVE, "keepalive timeout" },
-		{ MOSQ_ERR_MALFORMED_PACKET, "malformed packet" },
-		{ MOSQ_ERR_OVERSIZE_PACKET, "packet too large" },
-		{ 129, "malformed packet" },
-		{ 130, "protocol error" },
-		{ 139, "broker shutting down" },
-		{ 141, "keepalive timeout" },
-		{ 142, "taken over" },
-		{ 149, "packet too large" },
-		{ 151, "quota exceeded" },
-		{ 152, "kicked" },
-	};
-
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (table[i].reason == reason)
-			return table[i].words;
-	}
-	snprintf(buffer, size, "reason %d", reason);
-	return buffer;
-}
-
 static void gone(struct gate *gate, const struct mosquitto *client, int reason)
 {
 	const char *client_id = client == NULL ? NULL : mosquitto_client_id(client);
 	struct session *session;
-	char buffer[32];
+	char buffer[REASON_MAX];
 
 	if (client == NULL)
 		return;
@@ -332,7 +296,7 @@ static void gone(struct gate *gate, const struct mosquitto *client, int reason)
 		sessions_remove(&gate->sessions, session);
 		return;
 	}
-	end_session(gate, session, gate->modern ? reason_words(reason, buffer, sizeof(buffer)) : "");
+	end_session(gate, session, gate->modern ? reason_words(reason, buffer) : "");
 	/*
 	 * A 2.0 broker publishes the will, perhaps much later, with the context of the kept session that ended, and that must not
 	 * look like its return.  The entry goes with the second DISCONNECT, which comes when the session returns in a new context.
