@@ -5,6 +5,8 @@ import pytest
 from harness import stays, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
+# Strict: the day it works, the test fails until this mark is taken away.
+unbuilt = pytest.mark.xfail(strict=True, reason="ota.pin_*, ota.set_window: in the contract, not built yet")
 
 
 class Running:
@@ -136,6 +138,7 @@ def test_sleeping_device_of_a_halted_rollout_gets_nothing_when_it_wakes(site):
     stays(lambda: len(sleeper.notices()) == before, 2, lambda: sleeper.messages)
 
 
+@unbuilt
 def test_pinned_device_is_left_alone(site):
     site.quick_plan(wait="1 second")
     site.release("1.5.0")
@@ -143,14 +146,14 @@ def test_pinned_device_is_left_alone(site):
     wait_for(lambda: site.db.value("SELECT count(*) FROM ota.device WHERE listening AND version = '1.0.0'") == 3, 10)
     site.db.execute("SELECT ota.pin_device('dev-001', '1.0.0', 'in a museum')")
     rollout = site.start_rollout("default", "1.5.0", "quick")
-    for device in devices[1:]:
-        device.update(device.wait_notice(1, 15))
+    site.update_all(devices[1:], "1.5.0")
     site.wait_rollout(rollout, "completed")
     assert devices[0].notices() == []
     site.db.execute("SELECT ota.unpin_device('dev-001')")
     assert site.device_row("dev-001")["pinned_version"] is None
 
 
+@unbuilt
 def test_pinned_fleet_refuses_other_versions(site):
     site.quick_plan()
     site.release("1.5.0")
@@ -165,6 +168,7 @@ def test_pinned_fleet_refuses_other_versions(site):
     stays(lambda: not any(device.notices() for device in devices), 2)
 
 
+@unbuilt
 def test_closed_window_holds_everything_back(site):
     site.quick_plan(wait="1 second")
     site.release("1.5.0")

@@ -147,17 +147,7 @@ def test_two_brokers_share_one_rollout(site):
     devices = [site.device(f"dev-{number}", (site.broker, second)[number % 2]) for number in range(6)]
     all_listening(site, 6)
     rollout = site.start_rollout("default", "1.5.0", "quick")
-    for turn in range(3):
-        wait_for(lambda: any(device.notices() and device.version == "1.0.0" for device in devices), 15,
-                 lambda: site.describe(rollout))
-        for device in devices:
-            if device.notices() and device.version == "1.0.0":
-                device.update(device.notices()[0])
-        if all(device.version == "1.5.0" for device in devices):
-            break
-    for device in devices:
-        if device.version == "1.0.0":
-            device.update(device.wait_notice(1, 15))
+    site.update_all(devices, "1.5.0")
     site.wait_rollout(rollout, "completed")
     assert all(len(device.notices()) == 1 for device in devices)
 

@@ -26,10 +26,10 @@ def running_rollout(site, count=4, fleet="pumps"):
 @pytest.mark.brokers
 @pytest.mark.memory
 def test_nobody_else_sees_a_notice(site):
-    """Not by '#', not by the exact topic, not by a shared subscription."""
-    watchers = [site.client(f"watcher-{number}") for number in range(4)]
-    for watcher, topic_filter in zip(watchers, ("#", "fleet/+/ota/available", "fleet/pumps/ota/available",
-                                                "$share/spies/fleet/#")):
+    """Not by '#', not by a wildcard, not by a shared subscription."""
+    filters = ("#", "fleet/+/ota/available", "+/pumps/#", "$share/spies/fleet/#", "$share/spies/fleet/pumps/ota/available")
+    watchers = [site.client(f"watcher-{number}") for number in range(len(filters))]
+    for watcher, topic_filter in zip(watchers, filters):
         watcher.subscribe(topic_filter)
     devices, rollout = running_rollout(site)
     watchers[0].publish("other/topic", b"seen")
@@ -37,6 +37,18 @@ def test_nobody_else_sees_a_notice(site):
     for watcher in watchers:
         assert not [topic for topic in watcher.topics() if topic.endswith("/ota/available")], watcher.messages
     assert sum(len(device.messages) for device in devices) == 2
+
+
+def test_stranger_on_the_exact_topic_sees_nothing(bare_site):
+    """With enroll known a subscription makes nobody a device."""
+    bare_site.add_broker(enroll="known")
+    bare_site.db.execute("INSERT INTO ota.fleet (fleet) VALUES ('pumps')")
+    bare_site.db.execute("INSERT INTO ota.device (device_id, fleet) SELECT 'dev-00' || n, 'pumps' FROM generate_series(1, 4) n")
+    stranger = bare_site.client("stranger")
+    stranger.subscribe("fleet/pumps/ota/available")
+    running_rollout(bare_site)
+    stays(lambda: not stranger.messages, 1, lambda: stranger.messages)
+    assert bare_site.device_row("stranger") is None
 
 
 def test_device_outside_the_stage_never_gets_one(site):

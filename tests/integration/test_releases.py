@@ -103,10 +103,9 @@ def test_threshold_counts_distinct_keys(bare_site):
     bare_site.release("1.5.2", signers=[bare_site.signer, second])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Ed25519 signs no digest: there is no `openssl dgst -sha256 -sign` with it.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ed25519"])
 def test_artifact_signature_by_openssl(bare_site, kind, tmp_path):
-    if kind == "ed25519":
-        pytest.skip("openssl dgst -sha256 -sign does not exist for Ed25519: it signs no digest")
     bare_site.keys.trust(signer := Signer(kind))
     bare_site.add_broker(signature_policy="artifact")
     firmware = tmp_path / "fw.bin"

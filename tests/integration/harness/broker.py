@@ -72,7 +72,7 @@ class Broker:
 
     def launch(self):
         """Starts the process without waiting for its port."""
-        assert self.process is None or self.process.poll() is not None, "the broker is running already"
+        assert not self.running(), "the broker is running already"
         self.runs += 1
         command, environment = self._wrapped(self.write_conf())
         with open(self.log_path, "ab") as log:
@@ -143,6 +143,7 @@ class Broker:
             status = stop(self.process, signal.SIGTERM, 20)
             # 2.1 leaves by the signal's own number when built so; everything else is a crash.
             assert status in (0, -signal.SIGTERM), f"exit status {status}\n{self.log()[-4000:]}\n{self.memory_report()}"
+            self.process = None
         elif not self.expect_death:
             raise AssertionError(f"the broker died with {self.process.returncode}\n{self.log()[-4000:]}\n"
                                  f"{self.memory_report()}")

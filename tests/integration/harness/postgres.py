@@ -126,7 +126,8 @@ class Database:
                 cursor.execute(sql, values or None)
                 return [dict(row) for row in cursor.fetchall()] if cursor.description else []
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            self.close()
+            if self._connection is None or self._connection.closed:
+                self._connection = None
             raise
 
     rows = execute
@@ -147,9 +148,8 @@ class Database:
         """Runs a statement that the database must refuse with its own words; returns them."""
         try:
             self.execute(sql, *values)
-        except psycopg2.OperationalError:
-            raise
         except psycopg2.Error as error:
-            assert error.pgcode and error.diag.message_primary, error
+            assert error.pgcode and error.diag.message_primary, error  # not a broken connection
+            assert not error.pgcode.startswith(("42601", "42703", "42883", "XX")), f"a mistake in the SQL: {error}"
             return error.diag.message_primary
         raise AssertionError(f"was accepted: {sql} {values}")

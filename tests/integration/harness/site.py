@@ -7,9 +7,6 @@ from .device import Client, Device
 from .process import wait_for
 from .signing import Keys, Signer, envelope
 
-WAITING = "('pending')"
-UNDERWAY = "('notified','downloading','verifying','applying','rebooting')"
-
 
 class Site:
     def __init__(self, folder, database, make_broker, signer=None):
@@ -90,6 +87,19 @@ class Site:
         client = Client(broker or self.broker, client_id, **options)
         self._clients.append(client)
         return client.connect() if connect else client
+
+    def update_all(self, devices, version, timeout=30):
+        """Every device updates as soon as it is told, until all run the version."""
+
+        def one_more():
+            for device in devices:
+                told = [notice for notice in device.notices() if notice["version"] == version]
+                if device.version != version and told:
+                    device.update(told[-1])
+            return all(device.version == version for device in devices)
+
+        wait_for(one_more, timeout, lambda: f"updated are {[one.client_id for one in devices if one.version == version]}\n"
+                                            + "\n".join(broker.log()[-2000:] for broker in self.brokers))
 
     # -- an operator's hands
 
