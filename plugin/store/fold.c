@@ -211,6 +211,13 @@ static void fold_listening(struct fold *fold, struct fold_device *device, const 
 			{ "client", event->client }, { "topic", event->topic }, { NULL, NULL } });
 }
 
+/* Does the report speak of an attempt that is over?  What runs now is true whatever it says of attempts. */
+static bool is_of_earlier_attempt(const struct fold_device *device, const struct event *event)
+{
+	return event->attempt > 0 && event->attempt < device->facts.attempt
+		&& event->status != REPORT_IDLE && event->status != REPORT_SUCCESS;
+}
+
 static void fold_report(struct fold *fold, struct fold_device *device, const struct event *event,
 	struct fold_result *done)
 {
@@ -241,6 +248,14 @@ static void fold_report(struct fold *fold, struct fold_device *device, const str
 	if (!device->rollout) {
 		return;
 	}
+	if (is_of_earlier_attempt(device, event)) {
+		done->impossible++;
+		audit(fold, event, device->rollout, "impossible",
+			(const char *const[][2]){ { "state", update_state_name(device->facts.state) },
+				{ "status", report_status_name(event->status) },
+				{ "why", "speaks of an earlier attempt" }, { NULL, NULL } });
+		return;
+	}
 	input.runs_target = version && device->target && strcmp(version, device->target) == 0;
 	(void)advance(fold, device, &input, report_status_name(event->status), done);
 	if (event->status == REPORT_IDLE || event->status == REPORT_SUCCESS) {
@@ -266,7 +281,7 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 	if (never) {
 		(void)snprintf(device->facts.error, sizeof(device->facts.error), "%s", event->error);
 	} else if (strcmp(event->error, "not_connected") == 0
-			   || strcmp(event->error, "not_listening") == 0) {
+		|| strcmp(event->error, "not_listening") == 0) {
 		/* It says so itself when it is back. */
 		device->listening = 0;
 	} else {
