@@ -20,25 +20,30 @@ __attribute__((noinline)) static int check_ours(
 	bool current = false;
 
 	policy_sort(&gate->policy, check->topic, candidates, &topic);
-	if (topic.subject == POLICY_FOREIGN)
+	if (topic.subject == POLICY_FOREIGN) {
 		return gate->others;
+	}
 	identity = gate_identity(gate, check->client);
-	if (gate->tick_dead)
+	if (gate->tick_dead) {
 		gate_work(gate);
-	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL)
+	}
+	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL) {
 		current = deliver_is_current(gate, identity, check->payload, check->payloadlen);
+	}
 
 	answer = policy_decide((enum policy_access)check->access, &topic, identity, current, &reason);
 	if (answer == POLICY_DENY) {
 		emit_denied(gate, check->client, check->topic, reason);
 		return MOSQ_ERR_ACL_DENIED;
 	}
-	if (answer == POLICY_OTHERS)
+	if (answer == POLICY_OTHERS) {
 		return gate->others;
-	if (check->access == MOSQ_ACL_SUBSCRIBE)
+	}
+	if (check->access == MOSQ_ACL_SUBSCRIBE) {
 		presence_subscribe(gate, check->client, &topic);
-	else if (check->access == MOSQ_ACL_UNSUBSCRIBE)
+	} else if (check->access == MOSQ_ACL_UNSUBSCRIBE) {
 		presence_unsubscribe(gate, check->client, &topic);
+	}
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -55,11 +60,14 @@ int access_on_check(int event, void *data, void *userdata)
 	(void)event;
 
 	if ((check->access & gate->watched) != 0
-		&& gate->seen[gate_seen_slot(check->client)] != check->client)
+		&& gate->seen[gate_seen_slot(check->client)] != check->client) {
 		look(gate, check->client);
-	if (candidates != 0)
+	}
+	if (candidates != 0) {
 		candidates = policy_narrow(&gate->policy, check->topic, candidates);
-	if (candidates == 0)
+	}
+	if (candidates == 0) {
 		return gate->others;
+	}
 	return check_ours(gate, check, candidates);
 }

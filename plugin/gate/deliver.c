@@ -26,12 +26,17 @@ static struct deliver_rollout *live_rollout(const struct deliver *deliver, int64
 	return found;
 }
 
-static void drop_release(struct deliver *deliver, struct deliver_release *entry)
+static void release_entry_free(struct deliver_release *entry)
 {
-	HASH_DEL(deliver->releases, entry);
 	notice_template_free(entry->notice);
 	release_free(entry->release);
 	free(entry);
+}
+
+static void drop_release(struct deliver *deliver, struct deliver_release *entry)
+{
+	HASH_DEL(deliver->releases, entry);
+	release_entry_free(entry);
 }
 
 static void drop_rollout(struct deliver *deliver, struct deliver_rollout *entry)
@@ -50,17 +55,34 @@ static void drop_waiting(struct deliver *deliver, struct deliver_waiting *waitin
 
 void deliver_clear(struct deliver *deliver)
 {
-	struct deliver_release *release;
-	struct deliver_release *next_release;
-	struct deliver_rollout *rollout;
-	struct deliver_rollout *next_rollout;
+	struct deliver_release *release = deliver->releases;
+	struct deliver_rollout *rollout = deliver->live;
+	struct deliver_waiting *waiting = deliver->waiting;
 
-	while (deliver->waiting != NULL)
-		drop_waiting(deliver, deliver->waiting);
-	HASH_ITER(hh, deliver->releases, release, next_release)
-		drop_release(deliver, release);
-	HASH_ITER(hh, deliver->live, rollout, next_rollout)
-		drop_rollout(deliver, rollout);
+	/* The tables go, the entries are still chained. */
+	HASH_CLEAR(hh, deliver->releases);
+	HASH_CLEAR(hh, deliver->live);
+	deliver->waiting = NULL;
+	deliver->waiting_count = 0;
+	while (release != NULL) {
+		struct deliver_release *next = release->hh.next;
+
+		release_entry_free(release);
+		release = next;
+	}
+	while (rollout != NULL) {
+		struct deliver_rollout *next = rollout->hh.next;
+
+		free(rollout);
+		rollout = next;
+	}
+	while (waiting != NULL) {
+		struct deliver_waiting *next = waiting->next;
+
+		change_free(waiting->change);
+		free(waiting);
+		waiting = next;
+	}
 	told_clear(&deliver->told);
 }
 
@@ -74,10 +96,12 @@ bool deliver_is_current(
 	int32_t attempt = 0;
 
 	if ((notice == NULL && recall == NULL)
-		|| notice_peek(payload, length, &rollout, &attempt) != OTA_OK)
+		|| notice_peek(payload, length, &rollout, &attempt) != OTA_OK) {
 		return false;
-	if (attempt == 0)
+	}
+	if (attempt == 0) {
 		return recall != NULL && recall->sent && recall->rollout == rollout;
+	}
 	return notice != NULL && notice->rollout == rollout && notice->attempt == attempt
 		&& live_rollout(deliver, rollout) != NULL
 		&& release_of(deliver, notice->release_id) != NULL;
@@ -87,8 +111,9 @@ void deliver_answered(struct gate *gate, const char *device)
 {
 	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
 
-	if (notice != NULL)
+	if (notice != NULL) {
 		told_notice_drop(&gate->deliver.told, notice);
+	}
 }
 
 static void undelivered(struct gate *gate, const struct change *offer,
@@ -154,8 +179,9 @@ static bool offer(struct gate *gate, const struct change *offer)
 	}
 	/* The same offer twice: the copy on its way counts. */
 	if (told != NULL && told->rollout == offer->rollout && told->attempt == offer->attempt
-		&& told->session == session->number)
+		&& told->session == session->number) {
 		return false;
+	}
 
 	err = notice_render(release->notice, offer->rollout, offer->attempt,
 		offer->stage == NULL ? "" : offer->stage, offer->deadline_ms, &payload, &length);
@@ -168,8 +194,9 @@ static bool offer(struct gate *gate, const struct change *offer)
 			told->release_id = offer->release_id;
 			told->session = session->number;
 			err = deliver_send(gate, session, offer->topic, offer->fleet, payload, length);
-			if (err != OTA_OK)
+			if (err != OTA_OK) {
 				told_notice_drop(&deliver->told, told);
+			}
 		} else {
 			free(payload);
 			err = OTA_ERR_NOMEM;
@@ -190,8 +217,9 @@ static bool send_recall(
 	size_t length = 0;
 
 	if (notice_render_recall(recall->rollout, recall->version, &payload, &length) != OTA_OK
-		|| deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK)
+		|| deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK) {
 		return false;
+	}
 	recall->sent = true;
 	gate->counters.recalls_sent++;
 	return true;
@@ -204,13 +232,16 @@ static bool recall(struct gate *gate, const struct change *change)
 	struct told_notice *notice = told_notice_of(told, change->device);
 	struct told_recall *recall = told_recall_of(told, change->device);
 
-	if (notice != NULL && notice->rollout == change->rollout)
+	if (notice != NULL && notice->rollout == change->rollout) {
 		told_notice_drop(told, notice);
-	if (recall == NULL || recall->rollout != change->rollout)
+	}
+	if (recall == NULL || recall->rollout != change->rollout) {
 		recall = told_recall_put(told, change->device, change->rollout,
 			change->version == NULL ? "" : change->version, change->topic);
-	if (recall == NULL || recall->sent || session == NULL || !session->listening)
+	}
+	if (recall == NULL || recall->sent || session == NULL || !session->listening) {
 		return false;
+	}
 	return send_recall(gate, session, recall);
 }
 
@@ -218,8 +249,9 @@ void deliver_owed(struct gate *gate, struct session *session)
 {
 	struct told_recall *recall = told_recall_of(&gate->deliver.told, session->device);
 
-	if (recall != NULL && !recall->sent)
+	if (recall != NULL && !recall->sent) {
 		send_recall(gate, session, recall);
+	}
 }
 
 static void take_release(struct gate *gate, struct change *change)
@@ -228,13 +260,16 @@ static void take_release(struct gate *gate, struct change *change)
 	struct deliver_release *old = release_of(deliver, change->release_id);
 	struct deliver_release *entry;
 
-	if (old != NULL)
+	if (old != NULL) {
 		drop_release(deliver, old);
-	if (change->release == NULL)
+	}
+	if (change->release == NULL) {
 		return;
+	}
 	entry = calloc(1, sizeof(*entry));
-	if (entry == NULL || notice_template_make(change->release, &entry->notice) != OTA_OK)
+	if (entry == NULL || notice_template_make(change->release, &entry->notice) != OTA_OK) {
 		goto fail;
+	}
 	entry->release_id = change->release_id;
 	HASH_ADD(hh, deliver->releases, release_id, sizeof(entry->release_id), entry);
 	if (entry->hh.tbl == NULL) {
@@ -257,16 +292,19 @@ static void take_rollout(struct gate *gate, const struct change *change)
 	struct deliver_rollout *entry = live_rollout(deliver, change->rollout);
 	char name[64];
 
-	if (!change->live && entry != NULL)
+	if (!change->live && entry != NULL) {
 		drop_rollout(deliver, entry);
+	}
 	if (change->live && entry == NULL && (entry = calloc(1, sizeof(*entry))) != NULL) {
 		entry->rollout = change->rollout;
 		HASH_ADD(hh, deliver->live, rollout, sizeof(entry->rollout), entry);
-		if (entry->hh.tbl == NULL)
+		if (entry->hh.tbl == NULL) {
 			free(entry);
+		}
 	}
-	if (change->text == NULL)
+	if (change->text == NULL) {
 		return;
+	}
 	snprintf(name, sizeof(name), "rollout/%lld", (long long)change->rollout);
 	metrics_publish(name, change->text);
 }
@@ -282,8 +320,9 @@ static void take(struct gate *gate, struct change *change)
 	case CHANGE_OFFER:
 	case CHANGE_RECALL:
 		waiting = change->device == NULL ? NULL : calloc(1, sizeof(*waiting));
-		if (waiting == NULL)
+		if (waiting == NULL) {
 			break; /* the deadline of the device's update ends it */
+		}
 		waiting->change = change;
 		DL_APPEND(deliver->waiting, waiting);
 		deliver->waiting_count++;
@@ -293,8 +332,9 @@ static void take(struct gate *gate, struct change *change)
 		break;
 	case CHANGE_RELEASE_GONE:
 		release = release_of(deliver, change->release_id);
-		if (release != NULL)
+		if (release != NULL) {
 			drop_release(deliver, release);
+		}
 		break;
 	case CHANGE_ROLLOUT:
 		take_rollout(gate, change);
@@ -303,8 +343,9 @@ static void take(struct gate *gate, struct change *change)
 		metrics_publish("database", change->text);
 		break;
 	case CHANGE_METRIC:
-		if (change->text != NULL)
+		if (change->text != NULL) {
 			metrics_publish_number(change->text, change->value);
+		}
 		break;
 	}
 	change_free(change);
@@ -326,8 +367,9 @@ void deliver_work(struct gate *gate)
 		 && now_us - began_us < DELIVER_WINDOW_WORK_US / 2;
 		 i++) {
 		change = queue_pop(gate->links.changes);
-		if (change == NULL)
+		if (change == NULL) {
 			break;
+		}
 		take(gate, change);
 		now_us = gate->clock.mono_us();
 	}

@@ -20,11 +20,13 @@ static bool hint_fits(
 		const struct topic_template *notify = &options->notify_topics[i];
 		struct topic_value value;
 
-		if (!topic_match(notify, hint, &value))
+		if (!topic_match(notify, hint, &value)) {
 			continue;
+		}
 		if (notify->placeholder == TOPIC_FLEET ? fleet == NULL || value_is(&value, fleet)
-											   : value_is(&value, device))
+											   : value_is(&value, device)) {
 			return true;
+		}
 	}
 	return false;
 }
@@ -48,8 +50,9 @@ static enum ota_err choose_topic(const struct gate *gate, const struct session *
 		const struct topic_template *notify = &options->notify_topics[i];
 		const char *value = notify->placeholder == TOPIC_FLEET ? fleet : session->device;
 
-		if (value != NULL && topic_render(notify, value, topic, size) == OTA_OK)
+		if (value != NULL && topic_render(notify, value, topic, size) == OTA_OK) {
 			return OTA_OK;
+		}
 	}
 	return OTA_ERR_INVALID;
 }
@@ -61,11 +64,13 @@ enum ota_err deliver_send(const struct gate *gate, const struct session *session
 	void *copy = NULL;
 	enum ota_err err = OTA_ERR_INVALID;
 
-	if (fleet == NULL || fleet[0] == '\0')
+	if (fleet == NULL || fleet[0] == '\0') {
 		fleet = session->fleet;
+	}
 	if (length > INT_MAX || choose_topic(gate, session, hint, fleet, topic, sizeof(topic)) != OTA_OK
-		|| mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS)
+		|| mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS) {
 		goto out;
+	}
 	/* From the broker's allocator: the broker frees it, and its memory accounting stays right. */
 	copy = mosquitto_malloc(length + 1);
 	if (copy == NULL) {

@@ -7,7 +7,7 @@
 
 /* Refusals are recorded as a token bucket allows: a burst, then a trickle.  All of them are counted. */
 enum {
-	LIMIT_BURST = 50,
+	LIMIT_BURST_MILLI = 50000, /* thousandths of a token */
 	LIMIT_PER_SECOND = 10,
 	NAME_MAX_BYTES = 512
 };
@@ -17,11 +17,13 @@ static const char *cut(const char *text, char out[NAME_MAX_BYTES])
 {
 	size_t length = text == NULL ? 0 : strlen(text);
 
-	if (length < NAME_MAX_BYTES)
+	if (length < NAME_MAX_BYTES) {
 		return text;
+	}
 	length = NAME_MAX_BYTES - 1;
-	while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U)
+	while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U) {
 		length--;
+	}
 	memcpy(out, text, length);
 	out[length] = '\0';
 	return out;
@@ -39,29 +41,34 @@ enum ota_err emit_event(struct gate *gate, struct event *event)
 	record.device = cut(event->device, device);
 	record.client = cut(event->client, client);
 	record.topic = cut(event->topic, topic);
-	if (event_encode(&record, gate->record, sizeof(gate->record), &length) != OTA_OK)
+	if (event_encode(&record, gate->record, sizeof(gate->record), &length) != OTA_OK) {
 		return OTA_ERR_INVALID;
+	}
 	return gate->links.append(gate->links.context, gate->record, length);
 }
 
 void emit_or_lose(struct gate *gate, struct event *event)
 {
-	if (emit_event(gate, event) != OTA_OK)
+	if (emit_event(gate, event) != OTA_OK) {
 		gate->counters.events_lost++;
+	}
 }
 
 static bool limit_take(struct gate_limit *limit, int64_t now_ms)
 {
 	int64_t gained = (now_ms - limit->filled_ms) * LIMIT_PER_SECOND;
 
-	if (limit->filled_ms == 0 || gained > LIMIT_BURST * 1000 || gained < 0)
-		gained = LIMIT_BURST * 1000;
+	if (limit->filled_ms == 0 || gained > LIMIT_BURST_MILLI || gained < 0) {
+		gained = LIMIT_BURST_MILLI;
+	}
 	limit->filled_ms = now_ms == 0 ? 1 : now_ms;
 	limit->tokens_milli += gained;
-	if (limit->tokens_milli > LIMIT_BURST * 1000)
-		limit->tokens_milli = LIMIT_BURST * 1000;
-	if (limit->tokens_milli < 1000)
+	if (limit->tokens_milli > LIMIT_BURST_MILLI) {
+		limit->tokens_milli = LIMIT_BURST_MILLI;
+	}
+	if (limit->tokens_milli < 1000) {
 		return false;
+	}
 	limit->tokens_milli -= 1000;
 	return true;
 }
@@ -88,10 +95,11 @@ static void emit_refusal(struct gate *gate, enum event_kind kind, const struct m
 			(long long)limit->suppressed);
 		event.text = text;
 	}
-	if (emit_event(gate, &event) == OTA_OK)
+	if (emit_event(gate, &event) == OTA_OK) {
 		limit->suppressed = 0;
-	else
+	} else {
 		gate->counters.events_lost++;
+	}
 }
 
 void emit_denied(

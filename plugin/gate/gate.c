@@ -40,23 +40,24 @@ static int gate_on_tick(int event, void *data, void *userdata)
 	gate->tick_dead = false;
 	gate_work(gate);
 	/* Milliseconds in 2.1, in the slot that 2.0 calls next_ns and ignores. */
-	if (gate->modern)
+	if (gate->modern) {
 		tick->next_ns = gate->deliver.waiting_count > 0 ? TICK_BUSY_MS : TICK_IDLE_MS;
+	}
 	return MOSQ_ERR_SUCCESS;
 }
 
 static const struct {
-	int event;
 	MOSQ_FUNC_generic_callback function;
+	int event;
 	bool modern_only;
 } callbacks[] = {
-	{ MOSQ_EVT_RELOAD, gate_on_reload, false },
-	{ MOSQ_EVT_ACL_CHECK, access_on_check, false },
-	{ MOSQ_EVT_MESSAGE, report_on_message, false },
-	{ MOSQ_EVT_TICK, gate_on_tick, false },
-	{ MOSQ_EVT_DISCONNECT, presence_on_disconnect, false },
-	{ COMPAT_EVT_CONNECT, presence_on_connect, true },
-	{ COMPAT_EVT_CLIENT_OFFLINE, presence_on_offline, true },
+	{ gate_on_reload, MOSQ_EVT_RELOAD, false },
+	{ access_on_check, MOSQ_EVT_ACL_CHECK, false },
+	{ report_on_message, MOSQ_EVT_MESSAGE, false },
+	{ gate_on_tick, MOSQ_EVT_TICK, false },
+	{ presence_on_disconnect, MOSQ_EVT_DISCONNECT, false },
+	{ presence_on_connect, COMPAT_EVT_CONNECT, true },
+	{ presence_on_offline, COMPAT_EVT_CLIENT_OFFLINE, true },
 };
 
 enum {
@@ -87,21 +88,25 @@ static void write_log(struct gate *gate)
 	enum log_level level;
 	size_t dropped;
 
-	if (gate->links.log == NULL)
+	if (gate->links.log == NULL) {
 		return;
-	for (int i = 0; i < LOG_LINES_MAX && logring_take(gate->links.log, &level, line); i++)
+	}
+	for (int i = 0; i < LOG_LINES_MAX && logring_take(gate->links.log, &level, line); i++) {
 		gate_log(levels[level], "%s", line);
+	}
 	dropped = logring_take_dropped(gate->links.log);
-	if (dropped > 0)
+	if (dropped > 0) {
 		gate_log(MOSQ_LOG_WARNING, "%zu log lines were dropped", dropped);
+	}
 }
 
 void gate_work(struct gate *gate)
 {
 	int64_t now_us = gate->clock.mono_us();
 
-	if (now_us - gate->worked_us < WORK_EVERY_US)
+	if (now_us - gate->worked_us < WORK_EVERY_US) {
 		return;
+	}
 	gate->worked_us = now_us;
 	write_log(gate);
 	presence_confirm(gate);
@@ -120,8 +125,9 @@ static int nothing(int event, void *data, void *userdata)
 bool gate_broker_is_modern(void *plugin_id)
 {
 	if (mosquitto_callback_register(plugin_id, COMPAT_EVT_CONNECT, nothing, NULL, NULL)
-		!= MOSQ_ERR_SUCCESS)
+		!= MOSQ_ERR_SUCCESS) {
 		return false;
+	}
 	mosquitto_callback_unregister(plugin_id, COMPAT_EVT_CONNECT, nothing, NULL);
 	return true;
 }
@@ -131,9 +137,10 @@ static void unregister_all(struct gate *gate)
 	while (gate->registered > 0) {
 		size_t i = --gate->registered;
 
-		if (!callbacks[i].modern_only || gate->modern)
+		if (!callbacks[i].modern_only || gate->modern) {
 			mosquitto_callback_unregister(
 				gate->plugin_id, callbacks[i].event, callbacks[i].function, NULL);
+		}
 	}
 }
 
@@ -160,8 +167,9 @@ static enum ota_err register_all(struct gate *gate, struct ota_why *why)
 
 static int answer_for_others(const struct gate *gate)
 {
-	if (gate->modern)
+	if (gate->modern) {
 		return COMPAT_ERR_PLUGIN_IGNORE;
+	}
 	return gate->options->acl_other_topics == ACL_OTHER_ALLOW ? MOSQ_ERR_SUCCESS
 															  : MOSQ_ERR_PLUGIN_DEFER;
 }
@@ -190,8 +198,9 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
 	policy_init(&gate->policy, options);
 	sessions_init(&gate->sessions, clock_wall_ms());
-	for (size_t i = 0; i < METRICS_COUNT; i++)
+	for (size_t i = 0; i < METRICS_COUNT; i++) {
 		gate->metrics_last[i] = -1; /* so that every figure is published once */
+	}
 
 	err = register_all(gate, why);
 	if (err != OTA_OK) {
@@ -204,11 +213,13 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 
 void gate_stop(struct gate *gate)
 {
-	if (gate == NULL)
+	if (gate == NULL) {
 		return;
+	}
 	unregister_all(gate);
-	if (gate->links.log != NULL)
+	if (gate->links.log != NULL) {
 		write_log(gate);
+	}
 	deliver_clear(&gate->deliver);
 	sessions_clear(&gate->sessions);
 	free(gate);

@@ -8,8 +8,9 @@ void policy_init(struct policy *policy, const struct options *options)
 	policy->head_length = POLICY_HEAD;
 	policy->templates[policy->count++] = &options->status_topic;
 	for (size_t i = 0; i < options->notify_topics_count && policy->count < POLICY_TEMPLATES_MAX;
-		 i++)
+		 i++) {
 		policy->templates[policy->count++] = &options->notify_topics[i];
+	}
 
 	for (size_t i = 0; i < policy->count; i++) {
 		const struct topic_template *topic = policy->templates[i];
@@ -17,23 +18,25 @@ void policy_init(struct policy *policy, const struct options *options)
 		uint16_t bit = (uint16_t)(1U << i);
 
 		/* The first look must not go behind a topic's end; no topic is empty. */
-		if (policy->head_length > shortest)
+		if (policy->head_length > shortest) {
 			policy->head_length = shortest == 0 ? 1 : shortest;
+		}
 		for (size_t place = 0; place < POLICY_HEAD; place++) {
 			if (place < topic->prefix_len) {
 				policy->head[place][(unsigned char)topic->prefix[place]] |= bit;
 				continue;
 			}
 			/* Past the prefix anything may stand, but something must. */
-			for (size_t byte = 1; byte < 256; byte++)
+			for (size_t byte = 1; byte < 256; byte++) {
 				policy->head[place][byte] |= bit;
+			}
 		}
 	}
 }
 
 unsigned policy_narrow(const struct policy *policy, const char *topic, unsigned candidates)
 {
-	size_t scanned = SIZE_MAX;
+	size_t scanned = 0;
 	const char *end = NULL;
 
 	for (unsigned left = candidates; left != 0; left &= left - 1) {
@@ -41,15 +44,17 @@ unsigned policy_narrow(const struct policy *policy, const char *topic, unsigned 
 		const struct topic_template *pattern = policy->templates[i];
 
 		/* A longer prefix was not compared to its end, so there may be nothing behind it. */
-		if (pattern->prefix_len > policy->head_length)
+		if (pattern->prefix_len > policy->head_length) {
 			continue;
+		}
 		/* Templates mostly share their prefix. */
-		if (pattern->prefix_len != scanned) {
+		if (end == NULL || pattern->prefix_len != scanned) {
 			scanned = pattern->prefix_len;
 			end = strchrnul(topic + scanned, '/');
 		}
-		if (end[0] != pattern->suffix[0] || (end[0] != '\0' && end[1] != pattern->suffix[1]))
+		if (end[0] != pattern->suffix[0] || (end[0] != '\0' && end[1] != pattern->suffix[1])) {
 			candidates &= ~(1U << i);
+		}
 	}
 	return candidates;
 }
@@ -62,8 +67,9 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 	for (size_t i = policy->count; i-- > 0;) {
 		const struct topic_template *pattern = policy->templates[i];
 
-		if ((candidates >> i & 1U) == 0 || !topic_match_shape(pattern, topic))
+		if ((candidates >> i & 1U) == 0 || !topic_match_shape(pattern, topic)) {
 			continue;
+		}
 		struct policy_topic found = {
 			.subject = i == 0 ? POLICY_STATUS : POLICY_NOTIFY,
 			.notify = i == 0 ? 0 : i - 1,
@@ -72,8 +78,9 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 		found.exact = topic_match(pattern, topic, &found.value);
 		/* Two templates may have the same shape with different placeholders; an exact match tells more. */
 		if (sorted->subject == POLICY_FOREIGN
-			|| (found.subject == sorted->subject && found.exact && !sorted->exact))
+			|| (found.subject == sorted->subject && found.exact && !sorted->exact)) {
 			*sorted = found;
+		}
 	}
 }
 
@@ -85,8 +92,9 @@ static bool value_is(const struct topic_value *value, const char *text)
 bool policy_own(const struct policy_topic *topic, const char *identity)
 {
 	if (topic->subject == POLICY_FOREIGN || !topic->exact || identity == NULL
-		|| !topic_id_valid(identity, strlen(identity)))
+		|| !topic_id_valid(identity, strlen(identity))) {
 		return false;
+	}
 	return topic->placeholder == TOPIC_FLEET || value_is(&topic->value, identity);
 }
 
@@ -111,24 +119,28 @@ static enum policy_answer decide_write(
 enum policy_answer policy_decide(enum policy_access access, const struct policy_topic *topic,
 	const char *identity, bool current, const char **reason)
 {
-	if (topic->subject == POLICY_FOREIGN)
+	if (topic->subject == POLICY_FOREIGN) {
 		return POLICY_OTHERS;
+	}
 
 	switch (access) {
 	case POLICY_WRITE:
 		return decide_write(topic, identity, reason);
 	case POLICY_READ:
-		if (topic->subject == POLICY_STATUS)
+		if (topic->subject == POLICY_STATUS) {
 			return POLICY_OTHERS;
-		if (current)
+		}
+		if (current) {
 			return POLICY_ALLOW;
+		}
 		*reason = "not the outstanding notice of this device";
 		return POLICY_DENY;
 	case POLICY_SUBSCRIBE:
 	case POLICY_UNSUBSCRIBE:
 		/* Wildcards and others' topics leak nothing: notices are directed to one client. */
-		if (topic->subject == POLICY_NOTIFY && policy_own(topic, identity))
+		if (topic->subject == POLICY_NOTIFY && policy_own(topic, identity)) {
 			return POLICY_ALLOW;
+		}
 		return POLICY_OTHERS;
 	}
 	return POLICY_OTHERS;

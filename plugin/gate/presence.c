@@ -55,15 +55,17 @@ struct session *presence_session(struct gate *gate, struct mosquitto *client)
 	const char *client_id = mosquitto_client_id(client);
 	struct session *session;
 
-	if (client_id == NULL)
+	if (client_id == NULL) {
 		return NULL;
+	}
 	session = trusted(gate, client, client_id);
 	if (session != NULL && session->ended) { /* same place, same name, but a new connection */
 		sessions_remove(&gate->sessions, session);
 		session = NULL;
 	}
-	if (session == NULL)
+	if (session == NULL) {
 		session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
+	}
 	return session;
 }
 
@@ -79,11 +81,13 @@ static enum ota_err tell_connected(
 	};
 	enum ota_err err;
 
-	if (session->connected >= told)
+	if (session->connected >= told) {
 		return OTA_OK;
+	}
 	err = emit_event(gate, &event);
-	if (err != OTA_OK)
+	if (err != OTA_OK) {
 		return err;
+	}
 	return sessions_set_connected(&gate->sessions, session, told);
 }
 
@@ -107,12 +111,14 @@ static enum ota_err tell_listening(struct gate *gate, struct session *session, b
 		err = topic_render(notify,
 			notify->placeholder == TOPIC_FLEET ? session->fleet : session->device, topic,
 			sizeof(topic));
-		if (err != OTA_OK)
+		if (err != OTA_OK) {
 			return err;
+		}
 	}
 	err = emit_event(gate, &event);
-	if (err != OTA_OK)
+	if (err != OTA_OK) {
 		return err;
+	}
 	sessions_set_listening(&gate->sessions, session, true);
 	deliver_owed(gate, session);
 	return OTA_OK;
@@ -123,23 +129,27 @@ void presence_look(struct gate *gate, struct mosquitto *client)
 	const char *client_id = mosquitto_client_id(client);
 	struct session *session;
 
-	if (client_id == NULL)
+	if (client_id == NULL) {
 		return;
+	}
 	session = trusted(gate, client, client_id);
 	/* An ended one: its will is being published, or its context is looked at by a check of the broker. */
-	if (session != NULL && session->ended)
+	if (session != NULL && session->ended) {
 		return;
+	}
 	gate->seen[gate_seen_slot(client)] = client;
-	if (session != NULL)
+	if (session != NULL) {
 		return;
+	}
 	session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
 	/*
 	 * A new connection that has subscriptions before it made any: a kept session came back.  A clean session has none, and
 	 * is also how a context looks whose will is published after its end.
 	 */
 	if (session == NULL || session->device == NULL || mosquitto_client_clean_session(client)
-		|| mosquitto_client_sub_count(client) <= 0)
+		|| mosquitto_client_sub_count(client) <= 0) {
 		return;
+	}
 	session->kept = true;
 	sessions_wait(&gate->sessions, session);
 }
@@ -154,8 +164,9 @@ int presence_on_connect(int event, void *data, void *userdata)
 		/* A connection that begins: whatever was known under this address is over. */
 		struct session *session = sessions_find(&gate->sessions, connect->client);
 
-		if (session != NULL && session->ended)
+		if (session != NULL && session->ended) {
 			sessions_remove(&gate->sessions, session);
+		}
 		presence_look(gate, connect->client);
 	}
 	return MOSQ_ERR_SUCCESS;
@@ -166,16 +177,19 @@ void presence_subscribe(
 {
 	struct session *session = presence_session(gate, client);
 
-	if (session == NULL || session->device == NULL)
+	if (session == NULL || session->device == NULL) {
 		return;
+	}
 	if (topic->placeholder == TOPIC_FLEET) {
 		char *fleet = strndup(topic->value.text, topic->value.length);
 
-		if (fleet == NULL)
+		if (fleet == NULL) {
 			return;
+		}
 		/* Another fleet than the one told: told again, even on the same template. */
-		if (session->fleet == NULL || strcmp(session->fleet, fleet) != 0)
+		if (session->fleet == NULL || strcmp(session->fleet, fleet) != 0) {
 			session->heard &= (uint16_t) ~(1U << topic->notify);
+		}
 		free(session->fleet);
 		session->fleet = fleet;
 	}
@@ -191,19 +205,23 @@ void presence_unsubscribe(
 	uint16_t bit = (uint16_t)(1U << topic->notify);
 
 	if (session == NULL || session->ended
-		|| !session_is(session, mosquitto_client_id(client), gate_identity(gate, client)))
+		|| !session_is(session, mosquitto_client_id(client), gate_identity(gate, client))) {
 		return;
+	}
 	if (topic->placeholder == TOPIC_FLEET
 		&& (session->fleet == NULL || strlen(session->fleet) != topic->value.length
-			|| memcmp(session->fleet, topic->value.text, topic->value.length) != 0))
+			|| memcmp(session->fleet, topic->value.text, topic->value.length) != 0)) {
 		return;
+	}
 	session->wanted &= (uint16_t)~bit;
 	session->heard &= (uint16_t)~bit;
-	if (session->notify != (int)topic->notify && !(session->kept && session->heard == 0))
+	if (session->notify != (int)topic->notify && !(session->kept && session->heard == 0)) {
 		return;
+	}
 	session->notify = -1;
-	for (int i = TOPIC_TEMPLATES_MAX - 1; i >= 0 && session->notify < 0; i--)
+	for (int i = TOPIC_TEMPLATES_MAX - 1; i >= 0 && session->notify < 0; i--) {
 		session->notify = (session->heard & 1U << i) != 0 ? i : -1;
+	}
 	if (session->notify < 0) {
 		session->left = true;
 		sessions_set_listening(&gate->sessions, session, false);
@@ -214,12 +232,14 @@ enum ota_err presence_reported(struct gate *gate, struct session *session)
 {
 	enum ota_err err = tell_connected(gate, session, SESSION_TOLD);
 
-	if (err != OTA_OK)
+	if (err != OTA_OK) {
 		return err;
+	}
 	session->is_device = true;
 	/* A device with a wildcard subscription listens too, though we never saw the topic. */
-	if (!session->listening && !session->left)
+	if (!session->listening && !session->left) {
 		sessions_wait(&gate->sessions, session);
+	}
 	return OTA_OK;
 }
 
@@ -229,8 +249,9 @@ static enum ota_err confirm(struct gate *gate, struct session *session)
 	enum ota_err err = OTA_OK;
 
 	if (!session_is(
-			session, mosquitto_client_id(session->client), gate_identity(gate, session->client)))
+			session, mosquitto_client_id(session->client), gate_identity(gate, session->client))) {
 		return OTA_OK; /* replaced as soon as it is seen again */
+	}
 	if (mosquitto_client_sub_count(session->client) <= 0) {
 		session->wanted = 0;
 		return OTA_OK;
@@ -240,23 +261,27 @@ static enum ota_err confirm(struct gate *gate, struct session *session)
 		int before = session->notify;
 
 		err = tell_connected(gate, session, SESSION_TOLD);
-		if (err != OTA_OK)
+		if (err != OTA_OK) {
 			return err;
+		}
 		session->is_device = true;
 		session->left = false;
 		session->notify = session->wanted_notify;
-		if (fresh || !session->listening || before != session->notify)
+		if (fresh || !session->listening || before != session->notify) {
 			err = tell_listening(gate, session, false);
-		if (err != OTA_OK)
+		}
+		if (err != OTA_OK) {
 			return err;
+		}
 		session->heard |= session->wanted;
 		session->wanted = 0;
 	} else if (session->is_device && !session->listening && !session->left) {
 		err = tell_listening(gate, session, false);
 	} else if (session->kept && !session->listening && !session->left) {
 		err = tell_connected(gate, session, SESSION_MAYBE);
-		if (err == OTA_OK)
+		if (err == OTA_OK) {
 			err = tell_listening(gate, session, true);
+		}
 	}
 	return err;
 }
@@ -271,8 +296,9 @@ void presence_confirm(struct gate *gate)
 		enum ota_err err = confirm(gate, session);
 
 		/* No room in the outbox: all of them wait for the next round. */
-		if (err != OTA_OK && err != OTA_ERR_INVALID)
+		if (err != OTA_OK && err != OTA_ERR_INVALID) {
 			return;
+		}
 		sessions_unwait(&gate->sessions, session);
 	}
 }
@@ -283,14 +309,17 @@ static void gone(struct gate *gate, const struct mosquitto *client, int reason)
 	struct session *session;
 	char buffer[REASON_MAX];
 
-	if (client == NULL)
+	if (client == NULL) {
 		return;
-	if (gate->seen[gate_seen_slot(client)] == client)
+	}
+	if (gate->seen[gate_seen_slot(client)] == client) {
 		gate->seen[gate_seen_slot(client)] = NULL;
+	}
 	/* Somebody who failed to log in has a context of its own, which is not in the table. */
 	session = client_id == NULL ? NULL : sessions_find(&gate->sessions, client);
-	if (session == NULL)
+	if (session == NULL) {
 		return;
+	}
 	if (session->ended || strcmp(session->client_id, client_id) != 0) {
 		end_session(gate, session, "");
 		sessions_remove(&gate->sessions, session);
@@ -301,8 +330,9 @@ static void gone(struct gate *gate, const struct mosquitto *client, int reason)
 	 * A 2.0 broker publishes the will, perhaps much later, with the context of the kept session that ended, and that must not
 	 * look like its return.  The entry goes with the second DISCONNECT, which comes when the session returns in a new context.
 	 */
-	if (gate->modern || mosquitto_client_clean_session(client))
+	if (gate->modern || mosquitto_client_clean_session(client)) {
 		sessions_remove(&gate->sessions, session);
+	}
 }
 
 int presence_on_disconnect(int event, void *data, void *userdata)

@@ -32,8 +32,9 @@ const char *reason_words(int reason, char buffer[REASON_MAX])
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (table[i].reason == reason)
+		if (table[i].reason == reason) {
 			return table[i].words;
+		}
 	}
 	snprintf(buffer, REASON_MAX, "reason %d", reason);
 	return buffer;

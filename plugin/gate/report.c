@@ -29,10 +29,12 @@ static int refuse(struct gate *gate, const struct mosquitto_evt_message *message
 			"%lld so far",
 			ota_err_name(err), (long long)gate->counters.reports_refused);
 	}
-	if (message->qos == 0)
+	if (message->qos == 0) {
 		return MOSQ_ERR_SUCCESS;
-	if (mosquitto_client_protocol_version(message->client) == PROTOCOL_MQTT5)
+	}
+	if (mosquitto_client_protocol_version(message->client) == PROTOCOL_MQTT5) {
 		return gate->modern ? (int)COMPAT_ERR_QUOTA_EXCEEDED : MOSQ_ERR_ACL_DENIED;
+	}
 	return MOSQ_ERR_UNKNOWN;
 }
 
@@ -66,8 +68,9 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message)
 	enum ota_err err = status_report_parse(message->payload, message->payloadlen, &report, &why);
 
 	gate->counters.reports_received++;
-	if (err == OTA_ERR_NOMEM)
+	if (err == OTA_ERR_NOMEM) {
 		return refuse(gate, message, err);
+	}
 	if (err != OTA_OK) {
 		emit_malformed(gate, message->client, message->topic, why.text);
 		return MOSQ_ERR_SUCCESS;
@@ -75,10 +78,12 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message)
 
 	session = presence_session(gate, message->client);
 	err = session == NULL ? OTA_ERR_NOMEM : presence_reported(gate, session);
-	if (err == OTA_OK)
+	if (err == OTA_OK) {
 		err = append(gate, session, &report);
-	if (err == OTA_OK && report.status != REPORT_IDLE)
+	}
+	if (err == OTA_OK && report.status != REPORT_IDLE) {
 		deliver_answered(gate, session->device);
+	}
 	status_report_free(&report);
 
 	if (err == OTA_ERR_INVALID) { /* cannot become a record, however often it is sent */
@@ -93,12 +98,13 @@ static void miss_tick(struct gate *gate)
 {
 	int64_t now_us;
 
-	if (gate->ticked || gate->tick_dead)
+	if (gate->ticked || gate->tick_dead) {
 		return;
+	}
 	now_us = gate->clock.mono_us();
-	if (gate->first_report_us == 0)
+	if (gate->first_report_us == 0) {
 		gate->first_report_us = now_us == 0 ? 1 : now_us;
-	else if (now_us - gate->first_report_us >= TICK_PATIENCE_US) {
+	} else if (now_us - gate->first_report_us >= TICK_PATIENCE_US) {
 		gate->tick_dead = true;
 		gate_log(MOSQ_LOG_ERR,
 			"the broker never calls the tick (per_listener_settings before Mosquitto 2.0.15): notices go "
@@ -115,14 +121,17 @@ int report_on_message(int event, void *data, void *userdata)
 	const char *reason = "";
 	(void)event;
 
-	if (gate->tick_dead)
+	if (gate->tick_dead) {
 		gate_work(gate);
-	if (candidates == 0)
+	}
+	if (candidates == 0) {
 		return MOSQ_ERR_SUCCESS;
+	}
 	candidates = policy_narrow(&gate->policy, message->topic, candidates);
 	policy_sort(&gate->policy, message->topic, candidates, &topic);
-	if (topic.subject == POLICY_FOREIGN || message->client == NULL)
+	if (topic.subject == POLICY_FOREIGN || message->client == NULL) {
 		return topic.subject == POLICY_FOREIGN ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+	}
 	miss_tick(gate);
 
 	/* Once more: bridges of this broker are never asked by ACL_CHECK. */

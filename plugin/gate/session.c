@@ -22,13 +22,16 @@ static void session_free(struct session *session)
 
 void sessions_clear(struct sessions *sessions)
 {
-	struct session *session;
-	struct session *next;
+	struct session *session = sessions->by_client;
 
+	/* The tables go, the entries are still chained. */
 	HASH_CLEAR(hh_device, sessions->by_device);
-	HASH_ITER(hh, sessions->by_client, session, next) {
-		HASH_DEL(sessions->by_client, session);
+	HASH_CLEAR(hh, sessions->by_client);
+	while (session != NULL) {
+		struct session *next = session->hh.next;
+
 		session_free(session);
+		session = next;
 	}
 	sessions->waiting = NULL;
 	sessions->connected = 0;
@@ -45,8 +48,9 @@ struct session *sessions_find(const struct sessions *sessions, const struct mosq
 
 bool session_is(const struct session *session, const char *client_id, const char *identity)
 {
-	if (client_id == NULL || strcmp(session->client_id, client_id) != 0)
+	if (client_id == NULL || strcmp(session->client_id, client_id) != 0) {
 		return false;
+	}
 	/* The user name may be changed by another plugin while connected. */
 	return session->device == NULL || (identity != NULL && strcmp(session->device, identity) == 0);
 }
@@ -57,18 +61,22 @@ struct session *sessions_add(struct sessions *sessions, struct mosquitto *client
 	bool may_be_device = identity != NULL && topic_id_valid(identity, strlen(identity));
 	struct session *session = calloc(1, sizeof(*session));
 
-	if (session == NULL)
+	if (session == NULL) {
 		return NULL;
+	}
 	session->client = client;
 	session->notify = -1;
 	session->client_id = strdup(client_id);
-	if (session->client_id == NULL)
+	if (session->client_id == NULL) {
 		goto fail;
-	if (may_be_device && (session->device = strdup(identity)) == NULL)
+	}
+	if (may_be_device && (session->device = strdup(identity)) == NULL) {
 		goto fail;
+	}
 	HASH_ADD_PTR(sessions->by_client, client, session);
-	if (session->hh.tbl == NULL)
+	if (session->hh.tbl == NULL) {
 		goto fail;
+	}
 	session->number = sessions->next_number++;
 	return session;
 
@@ -106,30 +114,35 @@ enum ota_err sessions_set_connected(
 	if (session->hh_device.tbl == NULL) {
 		struct session *older = sessions_of_device(sessions, session->device);
 
-		if (older != NULL && older->number > session->number)
+		if (older != NULL && older->number > session->number) {
 			goto counted;
+		}
 		if (older != NULL) {
 			HASH_DELETE(hh_device, sessions->by_device, older);
 			older->hh_device.tbl = NULL;
 		}
 		HASH_ADD_KEYPTR(
 			hh_device, sessions->by_device, session->device, strlen(session->device), session);
-		if (session->hh_device.tbl == NULL)
+		if (session->hh_device.tbl == NULL) {
 			return OTA_ERR_NOMEM;
+		}
 	}
 counted:
-	if (told == SESSION_TOLD && session->connected != SESSION_TOLD)
+	if (told == SESSION_TOLD && session->connected != SESSION_TOLD) {
 		sessions->connected++;
+	}
 	session->connected = told;
 	return OTA_OK;
 }
 
 void sessions_set_listening(struct sessions *sessions, struct session *session, bool listening)
 {
-	if (listening && !session->listening)
+	if (listening && !session->listening) {
 		sessions->listening++;
-	if (!listening && session->listening)
+	}
+	if (!listening && session->listening) {
 		sessions->listening--;
+	}
 	session->listening = listening;
 }
 
@@ -143,16 +156,18 @@ struct session *sessions_of_device(const struct sessions *sessions, const char *
 
 void sessions_wait(struct sessions *sessions, struct session *session)
 {
-	if (session->pending)
+	if (session->pending) {
 		return;
+	}
 	session->pending = true;
 	DL_APPEND(sessions->waiting, session);
 }
 
 void sessions_unwait(struct sessions *sessions, struct session *session)
 {
-	if (!session->pending)
+	if (!session->pending) {
 		return;
+	}
 	session->pending = false;
 	DL_DELETE(sessions->waiting, session);
 }

@@ -5,16 +5,18 @@
 
 static void notice_free(struct told_notice *notice)
 {
-	if (notice == NULL)
+	if (notice == NULL) {
 		return;
+	}
 	free(notice->device);
 	free(notice);
 }
 
 static void recall_free(struct told_recall *recall)
 {
-	if (recall == NULL)
+	if (recall == NULL) {
 		return;
+	}
 	free(recall->device);
 	free(recall->version);
 	free(recall->topic);
@@ -54,16 +56,20 @@ struct told_notice *told_notice_put(struct told *told, const char *device)
 	struct told_recall *recall = told_recall_of(told, device);
 	struct told_notice *notice = told_notice_of(told, device);
 
-	if (recall != NULL)
+	if (recall != NULL) {
 		told_recall_drop(told, recall);
-	if (notice != NULL)
+	}
+	if (notice != NULL) {
 		return notice;
+	}
 	notice = calloc(1, sizeof(*notice));
-	if (notice == NULL || (notice->device = strdup(device)) == NULL)
+	if (notice == NULL || (notice->device = strdup(device)) == NULL) {
 		goto fail;
+	}
 	HASH_ADD_KEYPTR(hh, told->notices, notice->device, strlen(notice->device), notice);
-	if (notice->hh.tbl == NULL)
+	if (notice->hh.tbl == NULL) {
 		goto fail;
+	}
 	return notice;
 
 fail:
@@ -76,8 +82,9 @@ struct told_recall *told_recall_put(
 {
 	struct told_recall *recall = told_recall_of(told, device);
 
-	if (recall != NULL)
+	if (recall != NULL) {
 		told_recall_drop(told, recall);
+	}
 	/* uthash keeps the order in which entries came: the first is the oldest. */
 	if (HASH_COUNT(told->recalls) >= TOLD_RECALLS_MAX) {
 		struct told_recall *oldest = told->recalls;
@@ -85,18 +92,23 @@ struct told_recall *told_recall_put(
 		told_recall_drop(told, oldest);
 	}
 	recall = calloc(1, sizeof(*recall));
-	if (recall == NULL)
+	if (recall == NULL) {
 		return NULL;
+	}
 	recall->rollout = rollout;
 	recall->device = strdup(device);
 	recall->version = strdup(version);
 	recall->topic = topic == NULL ? NULL : strdup(topic);
 	if (recall->device == NULL || recall->version == NULL
-		|| (topic != NULL && recall->topic == NULL))
+		|| (topic != NULL && recall->topic == NULL)) {
 		goto fail;
+	}
+	/* The analyzer thinks that HASH_DEL may leave the dropped entry in the table. */
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	HASH_ADD_KEYPTR(hh, told->recalls, recall->device, strlen(recall->device), recall);
-	if (recall->hh.tbl == NULL)
+	if (recall->hh.tbl == NULL) {
 		goto fail;
+	}
 	return recall;
 
 fail:
@@ -104,15 +116,34 @@ fail:
 	return NULL;
 }
 
+static void notices_clear(struct told_notice *notice)
+{
+	while (notice != NULL) {
+		struct told_notice *next = notice->hh.next;
+
+		notice_free(notice);
+		notice = next;
+	}
+}
+
+static void recalls_clear(struct told_recall *recall)
+{
+	while (recall != NULL) {
+		struct told_recall *next = recall->hh.next;
+
+		recall_free(recall);
+		recall = next;
+	}
+}
+
 void told_clear(struct told *told)
 {
-	struct told_notice *notice;
-	struct told_notice *next_notice;
-	struct told_recall *recall;
-	struct told_recall *next_recall;
+	struct told_notice *notices = told->notices;
+	struct told_recall *recalls = told->recalls;
 
-	HASH_ITER(hh, told->notices, notice, next_notice)
-		told_notice_drop(told, notice);
-	HASH_ITER(hh, told->recalls, recall, next_recall)
-		told_recall_drop(told, recall);
+	/* The tables go, the entries are still chained. */
+	HASH_CLEAR(hh, told->notices);
+	HASH_CLEAR(hh, told->recalls);
+	notices_clear(notices);
+	recalls_clear(recalls);
 }

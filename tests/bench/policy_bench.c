@@ -56,12 +56,15 @@ static struct cost measure(MOSQ_FUNC_generic_callback volatile function, struct 
 	uint64_t after = 0;
 	int64_t began = clock_mono_us();
 
-	if (counter >= 0 && read(counter, &before, sizeof(before)) != sizeof(before))
+	if (counter >= 0 && read(counter, &before, sizeof(before)) != sizeof(before)) {
 		before = 0;
-	for (long i = 0; i < rounds; i++)
+	}
+	for (long i = 0; i < rounds; i++) {
 		function(MOSQ_EVT_ACL_CHECK, check, gate);
-	if (counter >= 0 && read(counter, &after, sizeof(after)) != sizeof(after))
+	}
+	if (counter >= 0 && read(counter, &after, sizeof(after)) != sizeof(after)) {
 		after = 0;
+	}
 	cost.ns = (double)(clock_mono_us() - began) * 1000.0 / (double)rounds;
 	cost.instructions = (double)(after - before) / (double)rounds;
 	return cost;
@@ -125,13 +128,15 @@ int main(int argc, char **argv)
 		struct cost cost;
 		char instructions[32] = "not counted";
 
-		if (row >= 0 && (size_t)row != i)
+		if (row >= 0 && (size_t)row != i) {
 			continue;
+		}
 		base = measure(empty, gate, &check, rounds, counter);
 		cost = measure(access_on_check, gate, &check, rounds, counter);
-		if (counter >= 0)
+		if (counter >= 0) {
 			snprintf(instructions, sizeof(instructions), "%ld",
 				lround(cost.instructions - base.instructions));
+		}
 		printf("%-6s %-40s %10.1f %14s\n", rows[i].access == MOSQ_ACL_READ ? "read" : "write",
 			rows[i].topic, cost.ns - base.ns, instructions);
 	}

@@ -58,8 +58,9 @@ void fake_refuse_publish(int code)
 
 int fake_call(int event, void *data)
 {
-	if (broker.callbacks[event].function == NULL)
+	if (broker.callbacks[event].function == NULL) {
 		return FAKE_NOT_REGISTERED;
+	}
 	return broker.callbacks[event].function(event, data, broker.callbacks[event].userdata);
 }
 
@@ -67,8 +68,9 @@ size_t fake_callbacks(void)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < EVENTS_MAX; i++)
+	for (size_t i = 0; i < EVENTS_MAX; i++) {
 		count += broker.callbacks[i].function != NULL ? 1 : 0;
+	}
 	return count;
 }
 
@@ -85,8 +87,9 @@ const struct fake_publish *fake_publish_at(size_t index)
 const struct fake_publish *fake_publish_on(const char *topic)
 {
 	for (size_t i = broker.count; i-- > 0;) {
-		if (strcmp(broker.publishes[i].topic, topic) == 0)
+		if (strcmp(broker.publishes[i].topic, topic) == 0) {
 			return &broker.publishes[i];
+		}
 	}
 	return NULL;
 }
@@ -95,34 +98,39 @@ size_t fake_log_count(const char *text)
 {
 	size_t count = 0;
 
-	for (const char *at = broker.log; (at = strstr(at, text)) != NULL; at++)
+	for (const char *at = broker.log; (at = strstr(at, text)) != NULL; at++) {
 		count++;
+	}
 	return count;
 }
 
 int mosquitto_callback_register(mosquitto_plugin_id_t *identifier, int event,
-	MOSQ_FUNC_generic_callback function, const void *data, void *userdata)
+	MOSQ_FUNC_generic_callback cb_func, const void *event_data, void *userdata)
 {
 	(void)identifier;
-	(void)data;
-	if (event == broker.refused_event)
+	(void)event_data;
+	if (event == broker.refused_event) {
 		return broker.refused_code;
-	if (event < 1 || event > (broker.modern ? 30 : 10))
+	}
+	if (event < 1 || event > (broker.modern ? 30 : 10)) {
 		return MOSQ_ERR_NOT_SUPPORTED;
-	if (broker.callbacks[event].function != NULL)
+	}
+	if (broker.callbacks[event].function != NULL) {
 		return MOSQ_ERR_ALREADY_EXISTS;
-	broker.callbacks[event].function = function;
+	}
+	broker.callbacks[event].function = cb_func;
 	broker.callbacks[event].userdata = userdata;
 	return MOSQ_ERR_SUCCESS;
 }
 
 int mosquitto_callback_unregister(mosquitto_plugin_id_t *identifier, int event,
-	MOSQ_FUNC_generic_callback function, const void *data)
+	MOSQ_FUNC_generic_callback cb_func, const void *event_data)
 {
 	(void)identifier;
-	(void)data;
-	if (event < 1 || event >= EVENTS_MAX || broker.callbacks[event].function != function)
+	(void)event_data;
+	if (event < 1 || event >= EVENTS_MAX || broker.callbacks[event].function != cb_func) {
 		return MOSQ_ERR_NOT_FOUND;
+	}
 	broker.callbacks[event].function = NULL;
 	return MOSQ_ERR_SUCCESS;
 }
@@ -137,7 +145,7 @@ void mosquitto_free(void *memory)
 	free(memory);
 }
 
-__attribute__((format(printf, 2, 3))) void mosquitto_log_printf(int level, const char *format, ...)
+__attribute__((format(printf, 2, 3))) void mosquitto_log_printf(int level, const char *fmt, ...)
 {
 	char line[1024];
 	size_t used = strlen(broker.log);
@@ -145,8 +153,8 @@ __attribute__((format(printf, 2, 3))) void mosquitto_log_printf(int level, const
 	va_list args;
 	(void)level;
 
-	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	length = strlen(line);
 	if (used + length + 1 < LOG_MAX) {
@@ -185,25 +193,27 @@ int mosquitto_pub_topic_check(const char *topic)
 	return topic[0] == '\0' || strpbrk(topic, "+#") != NULL ? MOSQ_ERR_INVAL : MOSQ_ERR_SUCCESS;
 }
 
-int mosquitto_broker_publish(const char *client_id, const char *topic, int length, void *payload,
+int mosquitto_broker_publish(const char *clientid, const char *topic, int payloadlen, void *payload,
 	int qos, bool retain, mosquitto_property *properties)
 {
 	struct fake_publish *publish;
 	(void)properties;
 
-	if (broker.publish_code != MOSQ_ERR_SUCCESS)
+	if (broker.publish_code != MOSQ_ERR_SUCCESS) {
 		return broker.publish_code;
+	}
 	if (broker.count == broker.room) {
 		broker.room = broker.room == 0 ? 64 : broker.room * 2;
 		broker.publishes = realloc(broker.publishes, broker.room * sizeof(*broker.publishes));
-		if (broker.publishes == NULL)
+		if (broker.publishes == NULL) {
 			abort();
+		}
 	}
 	publish = &broker.publishes[broker.count++];
-	publish->client_id = client_id == NULL ? NULL : strdup(client_id);
+	publish->client_id = clientid == NULL ? NULL : strdup(clientid);
 	publish->topic = strdup(topic);
-	publish->payload = strndup(length == 0 ? "" : payload, (size_t)length);
-	publish->length = length;
+	publish->payload = strndup(payloadlen == 0 ? "" : payload, (size_t)payloadlen);
+	publish->length = payloadlen;
 	publish->qos = qos;
 	publish->retain = retain;
 	free(payload); /* the broker's now */

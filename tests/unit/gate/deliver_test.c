@@ -32,8 +32,9 @@ static void give_release(struct fixture *f)
 	change->release = calloc(1, sizeof(*change->release));
 	assert_non_null(change->release);
 	change->release->release_id = RELEASE;
-	if (manifest_parse(json, strlen(json), &change->release->manifest, &why) != OTA_OK)
+	if (manifest_parse(json, strlen(json), &change->release->manifest, &why) != OTA_OK) {
 		fail_msg("%s", why.text);
+	}
 	push(f, change);
 }
 
@@ -210,8 +211,9 @@ static void test_refused_offers(void **state)
 		assert_int_equal(event->status, rows[i].status);
 		assert_int_equal(event->attempt, 4);
 		assert_string_not_equal(event->text, "");
-		if (rows[i].code != NULL)
+		if (rows[i].code != NULL) {
 			assert_string_equal(event->error, rows[i].code);
+		}
 	}
 	assert_int_equal(f->gate->counters.undelivered, COUNT(rows));
 
@@ -433,8 +435,9 @@ static void test_pacing(void **state)
 	}
 	fixture_tick(50);
 	assert_int_equal(fake_publishes(), 0);
-	for (int i = 0; i < DEVICES; i++)
+	for (int i = 0; i < DEVICES; i++) {
 		push(f, new_offer(ids[i], 1));
+	}
 	fixture_mono_us += 100000;
 	for (int i = 0; i < 4000; i++) { /* 40 ms of busy ticks, in one window */
 		fixture_mono_us += 9;
@@ -448,8 +451,9 @@ static void test_pacing(void **state)
 
 	/* Slow work ends a window early: 1 ms a look at the clock. */
 	fake_forget_publishes();
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 100; i++) {
 		push(f, new_offer(ids[i], 2));
+	}
 	fixture_step_us = 1000;
 	fixture_tick(40);
 	assert_in_range(fake_publishes(), 1, 8);

@@ -57,8 +57,9 @@ static inline enum ota_err fixture_append(void *context, const uint8_t *record, 
 {
 	struct fixture *f = context;
 
-	if (f->append_result != OTA_OK)
+	if (f->append_result != OTA_OK) {
 		return f->append_result;
+	}
 	assert_true(f->count < FIXTURE_EVENTS);
 	f->records[f->count] = malloc(length);
 	assert_non_null(f->records[f->count]);
@@ -87,8 +88,9 @@ static inline struct fixture *fixture_new_with(bool modern, const char *key, con
 
 	assert_non_null(f);
 	fake_reset(modern);
-	if (options_parse(pairs, key == NULL ? 3 : 4, !modern, &f->options, &why) != OTA_OK)
+	if (options_parse(pairs, key == NULL ? 3 : 4, !modern, &f->options, &why) != OTA_OK) {
 		fail_msg("%s", why.text);
+	}
 	f->changes = queue_new(65536);
 	f->log = logring_new(64);
 	assert_non_null(f->changes);
@@ -111,8 +113,9 @@ static inline struct fixture *fixture_new(bool modern)
 
 static inline void fixture_forget(struct fixture *f)
 {
-	while (f->count > 0)
+	while (f->count > 0) {
 		free(f->records[--f->count]);
+	}
 }
 
 static inline void fixture_release(void *change)
@@ -137,16 +140,18 @@ static inline size_t fixture_events(const struct fixture *f, enum event_kind kin
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < f->count; i++)
+	for (size_t i = 0; i < f->count; i++) {
 		count += f->events[i].kind == kind ? 1 : 0;
+	}
 	return count;
 }
 
 static inline const struct event *fixture_last(const struct fixture *f, enum event_kind kind)
 {
 	for (size_t i = f->count; i-- > 0;) {
-		if (f->events[i].kind == kind)
+		if (f->events[i].kind == kind) {
 			return &f->events[i];
+		}
 	}
 	fail_msg("there is no event of kind %s", event_kind_name(kind));
 	abort();
@@ -207,7 +212,8 @@ static inline int fixture_subscribe(struct mosquitto *client, const char *filter
 {
 	int result = fixture_acl(client, MOSQ_ACL_SUBSCRIBE, filter, NULL);
 
-	if (result == MOSQ_ERR_SUCCESS)
+	if (result == MOSQ_ERR_SUCCESS) {
 		client->sub_count++;
+	}
 	return result;
 }

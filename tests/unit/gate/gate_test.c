@@ -80,8 +80,9 @@ static void test_log(void **state)
 	struct fixture *f = fixture_new(false);
 	(void)state;
 
-	for (int i = 0; i < 70; i++)
+	for (int i = 0; i < 70; i++) {
 		logring_printf(f->log, LOG_LEVEL_INFO, "line %%s %d.", i);
+	}
 	assert_int_equal(fake_log_count("ota: line"), 0);
 	fixture_tick(20);
 	assert_int_equal(fake_log_count("ota: line %s"), 64);

@@ -17,67 +17,67 @@ enum {
 
 /* The client is always d1. */
 static const struct {
-	int access;
 	const char *topic;
+	int access;
 	int expected;
 } rows[] = {
 	/* topics of others, also those that begin like ours */
-	{ R, "sensors/1/temperature", OTHERS },
-	{ W, "sensors/1/temperature", OTHERS },
-	{ S, "sensors/#", OTHERS },
-	{ U, "sensors/#", OTHERS },
-	{ W, "devices/d1/state", OTHERS },
-	{ W, "devices/d1", OTHERS },
-	{ W, "devices/", OTHERS },
-	{ W, "devices", OTHERS },
-	{ W, "device", OTHERS },
-	{ W, "", OTHERS },
-	{ W, "devices/d1/", OTHERS },
-	{ W, "devices/d1/o", OTHERS },
-	{ W, "devices/d1/ota", OTHERS },
-	{ W, "devices/d1/ota/statu", OTHERS },
-	{ W, "devices/d1/ota/available2", OTHERS },
-	{ W, "d", OTHERS },
-	{ W, "fleet/f/ota/availabl", OTHERS },
-	{ W, "fleet/f/ota/available/x", OTHERS },
-	{ W, "devices/d1/x/ota/status", OTHERS },
-	{ W, "devices/d1/ota/status/x", OTHERS },
-	{ W, "/devices/d1/ota/status", OTHERS },
-	{ S, "#", OTHERS },
-	{ S, "+", OTHERS },
-	{ S, "$SYS/#", OTHERS },
-	{ R, "$SYS/broker/ota/denied", OTHERS },
+	{ "sensors/1/temperature", R, OTHERS },
+	{ "sensors/1/temperature", W, OTHERS },
+	{ "sensors/#", S, OTHERS },
+	{ "sensors/#", U, OTHERS },
+	{ "devices/d1/state", W, OTHERS },
+	{ "devices/d1", W, OTHERS },
+	{ "devices/", W, OTHERS },
+	{ "devices", W, OTHERS },
+	{ "device", W, OTHERS },
+	{ "", W, OTHERS },
+	{ "devices/d1/", W, OTHERS },
+	{ "devices/d1/o", W, OTHERS },
+	{ "devices/d1/ota", W, OTHERS },
+	{ "devices/d1/ota/statu", W, OTHERS },
+	{ "devices/d1/ota/available2", W, OTHERS },
+	{ "d", W, OTHERS },
+	{ "fleet/f/ota/availabl", W, OTHERS },
+	{ "fleet/f/ota/available/x", W, OTHERS },
+	{ "devices/d1/x/ota/status", W, OTHERS },
+	{ "devices/d1/ota/status/x", W, OTHERS },
+	{ "/devices/d1/ota/status", W, OTHERS },
+	{ "#", S, OTHERS },
+	{ "+", S, OTHERS },
+	{ "$SYS/#", S, OTHERS },
+	{ "$SYS/broker/ota/denied", R, OTHERS },
 	/* status topics: for oneself only; who may read them is the operator's business */
-	{ W, "devices/d1/ota/status", ALLOW },
-	{ W, "devices/d2/ota/status", DENY },
-	{ W, "devices/d10/ota/status", DENY },
-	{ W, "devices/d/ota/status", DENY },
-	{ W, "devices//ota/status", DENY },
-	{ W, "devices/$d1/ota/status", DENY },
-	{ R, "devices/d1/ota/status", OTHERS },
-	{ R, "devices/d2/ota/status", OTHERS },
-	{ S, "devices/d1/ota/status", OTHERS },
-	{ S, "devices/+/ota/status", OTHERS },
+	{ "devices/d1/ota/status", W, ALLOW },
+	{ "devices/d2/ota/status", W, DENY },
+	{ "devices/d10/ota/status", W, DENY },
+	{ "devices/d/ota/status", W, DENY },
+	{ "devices//ota/status", W, DENY },
+	{ "devices/$d1/ota/status", W, DENY },
+	{ "devices/d1/ota/status", R, OTHERS },
+	{ "devices/d2/ota/status", R, OTHERS },
+	{ "devices/d1/ota/status", S, OTHERS },
+	{ "devices/+/ota/status", S, OTHERS },
 	/* notify topics: written by the broker only, and read by whom it was directed to */
-	{ W, "devices/d1/ota/available", DENY },
-	{ W, "devices/d2/ota/available", DENY },
-	{ W, "devices//ota/available", DENY },
-	{ W, "fleet/f/ota/available", DENY },
-	{ W, "fleet/$x/ota/available", DENY },
-	{ R, "devices/d1/ota/available", DENY },
-	{ R, "devices/d2/ota/available", DENY },
-	{ R, "fleet/f/ota/available", DENY },
-	{ S, "devices/d1/ota/available", ALLOW },
-	{ U, "devices/d1/ota/available", ALLOW },
-	{ S, "fleet/f/ota/available", ALLOW },
-	{ U, "fleet/f/ota/available", ALLOW },
-	{ S, "devices/d2/ota/available", OTHERS },
-	{ U, "devices/d2/ota/available", OTHERS },
-	{ S, "devices/+/ota/available", OTHERS },
-	{ S, "devices/#", OTHERS },
-	{ S, "fleet/+/ota/available", OTHERS },
-	{ S, "+/d1/ota/available", OTHERS },
-	{ S, "$share/g/devices/d1/ota/available", OTHERS },
+	{ "devices/d1/ota/available", W, DENY },
+	{ "devices/d2/ota/available", W, DENY },
+	{ "devices//ota/available", W, DENY },
+	{ "fleet/f/ota/available", W, DENY },
+	{ "fleet/$x/ota/available", W, DENY },
+	{ "devices/d1/ota/available", R, DENY },
+	{ "devices/d2/ota/available", R, DENY },
+	{ "fleet/f/ota/available", R, DENY },
+	{ "devices/d1/ota/available", S, ALLOW },
+	{ "devices/d1/ota/available", U, ALLOW },
+	{ "fleet/f/ota/available", S, ALLOW },
+	{ "fleet/f/ota/available", U, ALLOW },
+	{ "devices/d2/ota/available", S, OTHERS },
+	{ "devices/d2/ota/available", U, OTHERS },
+	{ "devices/+/ota/available", S, OTHERS },
+	{ "devices/#", S, OTHERS },
+	{ "fleet/+/ota/available", S, OTHERS },
+	{ "+/d1/ota/available", S, OTHERS },
+	{ "$share/g/devices/d1/ota/available", S, OTHERS },
 };
 
 static void check_rows(struct fixture *f, int others)
@@ -90,8 +90,9 @@ static void check_rows(struct fixture *f, int others)
 		int answer = fixture_acl(&client, rows[i].access, rows[i].topic,
 			rows[i].access == R || rows[i].access == W ? "{\"rollout\":1,\"attempt\":1}" : NULL);
 
-		if (answer != answers[rows[i].expected])
+		if (answer != answers[rows[i].expected]) {
 			fail_msg("access %d to %s: answer %d", rows[i].access, rows[i].topic, answer);
+		}
 		denied += rows[i].expected == DENY ? 1 : 0;
 	}
 	assert_int_equal(f->gate->counters.denied, denied);
@@ -153,9 +154,10 @@ static void test_message_again(void **state)
 	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
 	(void)state;
 
-	for (size_t i = 0; i < COUNT(messages); i++)
+	for (size_t i = 0; i < COUNT(messages); i++) {
 		assert_int_equal(fixture_message(&client, messages[i].topic, "{\"version\":\"1.0.0\"}", 1),
 			messages[i].expected);
+	}
 	assert_int_equal(fixture_events(f, EVENT_REPORT), 1);
 	assert_int_equal(fixture_events(f, EVENT_DENIED), 4);
 	fixture_free(f);
@@ -208,16 +210,18 @@ static void test_rate_limit(void **state)
 	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
 	(void)state;
 
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < 1000; i++) {
 		assert_int_equal(
 			fixture_acl(&client, W, "devices/d2/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
+	}
 	assert_int_equal(fixture_events(f, EVENT_DENIED), 50);
 	assert_int_equal(f->gate->counters.denied, 1000);
 	assert_string_equal(fixture_last(f, EVENT_DENIED)->text, "a client may report for itself only");
 
 	fixture_mono_us += 1000000; /* ten more a second */
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 20; i++) {
 		fixture_acl(&client, W, "devices/d2/ota/status", "{}");
+	}
 	assert_int_equal(fixture_events(f, EVENT_DENIED), 60);
 	assert_non_null(strstr(f->events[50].text, "and 950 more refusals"));
 	assert_null(strstr(f->events[51].text, "more refusals"));
@@ -237,8 +241,9 @@ static void test_long_names(void **state)
 	struct mosquitto client = { .id = id, .protocol_version = 4 };
 	(void)state;
 
-	for (size_t i = 0; i + 3 <= sizeof(id) - 1; i += 3)
+	for (size_t i = 0; i + 3 <= sizeof(id) - 1; i += 3) {
 		memcpy(id + i, "\xE2\x82\xAC", 4);
+	}
 	assert_int_equal(fixture_acl(&client, W, "devices/d2/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
 	assert_int_equal(strlen(fixture_last(f, EVENT_DENIED)->client), 510);
 	assert_true(topic_utf8_valid(fixture_last(f, EVENT_DENIED)->client, 510));
@@ -291,8 +296,9 @@ static void test_other_templates(void **state)
 
 		f->gate->others = MOSQ_ERR_PLUGIN_DEFER;
 		answer = fixture_acl(&client, W, topic, "{}");
-		if (answer != topics[i].expected)
+		if (answer != topics[i].expected) {
 			fail_msg("%s with %s: answer %d", topic, topics[i].value, answer);
+		}
 		free(topic);
 		fixture_free(f);
 	}

@@ -44,13 +44,14 @@ static void test_malformed(void **state)
 
 	for (size_t i = 0; i < COUNT(payloads); i++) {
 		assert_int_equal(fixture_message(&client, topic, payloads[i], 1), MOSQ_ERR_SUCCESS);
-		if (fixture_events(f, EVENT_MALFORMED) != i + 1)
+		if (fixture_events(f, EVENT_MALFORMED) != i + 1) {
 			fail_msg("'%s' was taken for a report", payloads[i]);
+		}
 		assert_string_not_equal(fixture_last(f, EVENT_MALFORMED)->text, "");
 		assert_string_equal(fixture_last(f, EVENT_MALFORMED)->device, "d1");
 	}
 	memset(large, ' ', sizeof(large) - 1);
-	memcpy(large, "{\"version\":\"1.0.0\"}", 19);
+	memcpy(large, "{\"version\":\"1.0.0\"}", 19); /* NOLINT(bugprone-not-null-terminated-result) */
 	assert_int_equal(fixture_message(&client, topic, large, 1), MOSQ_ERR_SUCCESS);
 	assert_int_equal(f->count, COUNT(payloads) + 1);
 	assert_int_equal(f->gate->counters.reports_malformed, COUNT(payloads) + 1);

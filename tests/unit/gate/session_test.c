@@ -72,8 +72,9 @@ static void test_others_are_no_devices(void **state)
 	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
 	(void)state;
 
-	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++)
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
 		fixture_subscribe(&client, filters[i]);
+	}
 	fixture_acl(&client, MOSQ_ACL_WRITE, "a", "x");
 	fixture_tick(20);
 	fixture_disconnect(&client, -1);
@@ -291,10 +292,11 @@ static void test_modern_connect_and_offline(void **state)
 		assert_int_equal(f->count, 2);
 		assert_int_equal(f->events[1].kind, EVENT_LISTENING);
 		assert_int_equal(f->events[1].flags, EVENT_FLAG_IF_KNOWN);
-		if (i % 2 == 0)
+		if (i % 2 == 0) {
 			fake_call(COMPAT_EVT_CLIENT_OFFLINE, &offline);
-		else
+		} else {
 			fixture_disconnect(&client, reasons[i].reason);
+		}
 		assert_int_equal(f->count, 3);
 		assert_string_equal(f->events[2].text, reasons[i].words);
 		assert_null(sessions_find(&f->gate->sessions, &client));
@@ -340,8 +342,9 @@ static void test_enroll_known(void **state)
 	fixture_tick(20);
 	fixture_message(&client, "devices/d1/ota/status", report, 1);
 	assert_int_equal(f->count, 3);
-	for (size_t i = 0; i < f->count; i++)
+	for (size_t i = 0; i < f->count; i++) {
 		assert_int_equal(f->events[i].flags, EVENT_FLAG_IF_KNOWN);
+	}
 	fixture_free(f);
 }
 
