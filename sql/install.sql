@@ -19,6 +19,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir migrations/0002_standard_plan.sql
 \endif
 
+\ir functions/000_drop_internal.sql
 \ir functions/add_release.sql
 \ir functions/advance_rollout.sql
 \ir functions/assign_device.sql

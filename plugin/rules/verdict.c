@@ -9,8 +9,9 @@
 /*
  * The rest of the order, after the two early halts:
  *   empty      the stage added nobody, told nobody and nobody waits: nothing to learn, go on when the clock allows
- *   clock      the wait is not over (not asked in the last stage: it ends when its devices have finished)
+ *   clock      the wait is not over
  *   untold     more than floor((1 - coverage) n) reachable devices still wait for their turn; last stage: any
+ *   away       all of the stage's devices are away, and the release has proved itself before: they neither block nor count
  *   no evidence nobody has finished
  *   coverage   fewer than ceil(coverage * told) have finished; last stage: anybody is still in flight
  *   below      ok / finished < threshold: halt
@@ -50,19 +51,16 @@ struct percent {
 static struct percent percent_of(int64_t ppm)
 {
 	struct percent percent;
-	int64_t rest = ppm % 10000;
-	int digits = 4;
+	char digits[12];
+	int length;
 
-	while (digits > 0 && rest % 10 == 0) {
-		rest /= 10;
-		digits--;
+	/* Four decimals, then without the zeros at the end. */
+	(void)snprintf(digits, sizeof(digits), "%04u", (unsigned)(ppm % 10000));
+	for (length = 4; length > 0 && digits[length - 1] == '0'; length--) {
+		digits[length - 1] = '\0';
 	}
-	if (digits == 0) {
-		(void)snprintf(percent.text, sizeof(percent.text), "%d %%", (int)(ppm / 10000));
-	} else {
-		(void)snprintf(percent.text, sizeof(percent.text), "%d.%0*d %%", (int)(ppm / 10000), digits,
-			(int)rest);
-	}
+	(void)snprintf(percent.text, sizeof(percent.text), "%u%s%s %%", (unsigned)(ppm / 10000) % 1000,
+		length > 0 ? "." : "", digits);
 	return percent;
 }
 
@@ -148,7 +146,7 @@ static struct stage_decision wait_or_judge(const struct stage_limits *limits,
 	int64_t needed = share_ceil(limits->coverage_ppm, counts->told);
 	int64_t may_wait = share_floor(VERDICT_PPM - limits->coverage_ppm, devices);
 
-	if (remaining_ms > 0 && !limits->last) {
+	if (remaining_ms > 0) {
 		/* Rounded up without adding: "0 s left" would be a riddle. */
 		int64_t seconds = remaining_ms / 1000 + (remaining_ms % 1000 > 0 ? 1 : 0);
 
@@ -161,6 +159,9 @@ static struct stage_decision wait_or_judge(const struct stage_limits *limits,
 	if (counts->waiting > (limits->last ? 0 : may_wait)) {
 		return decide(VERDICT_WAIT, VERDICT_RULE_UNTOLD,
 			"%" PRId64 " reachable devices have not been told yet", counts->waiting);
+	}
+	if (counts->told == 0 && counts->waiting == 0 && limits->proven) {
+		return passed(limits, VERDICT_RULE_AWAY, "all devices of the stage are away");
 	}
 	if (finished == 0) {
 		return decide(VERDICT_WAIT, VERDICT_RULE_NO_EVIDENCE,
@@ -243,6 +244,7 @@ const char *verdict_rule_name(enum verdict_rule rule)
 		[VERDICT_RULE_BELOW] = "below",
 		[VERDICT_RULE_PASS] = "pass",
 		[VERDICT_RULE_EMPTY] = "empty",
+		[VERDICT_RULE_AWAY] = "away",
 	};
 
 	return (size_t)rule < sizeof(names) / sizeof(names[0]) ? names[rule] : "unknown";

@@ -107,6 +107,7 @@ static const char *waiting_for(const struct rollout_row *row, const struct stage
 	case VERDICT_RULE_BELOW:
 	case VERDICT_RULE_PASS:
 	case VERDICT_RULE_EMPTY:
+	case VERDICT_RULE_AWAY:
 		break;
 	}
 	return decision->why;

@@ -47,6 +47,7 @@ enum {
 	C_PACING_OK,
 	C_PACING_BAD,
 	C_ALL_IN_FLIGHT,
+	C_ALL_SUCCEEDED,
 	C_NEXT_PERCENT,
 	C_NEXT_MIN,
 	C_NEXT_LABEL
@@ -72,6 +73,7 @@ bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
 	row->limits.early_halt = pg_bool(rows, n, C_EARLY_HALT);
 	row->limits.hold = pg_bool(rows, n, C_HOLD) || pg_bool(rows, n, C_APPROVAL);
 	row->limits.last = row->stage == row->stages;
+	row->limits.proven = pg_int(rows, n, C_ALL_SUCCEEDED) > 0;
 	row->pacing_limits.slow_start = pg_bool(rows, n, C_SLOW_START);
 	row->pacing_limits.max_in_flight = (int32_t)pg_int(rows, n, C_MAX_IN_FLIGHT);
 	row->pacing_limits.per_minute = (int32_t)pg_int(rows, n, C_PER_MINUTE);

@@ -308,11 +308,8 @@ static bool admit(struct fold *fold, struct fold_device *device, const struct ev
 	if (device->known) {
 		return true;
 	}
-	if (event->flags & EVENT_FLAG_IF_KNOWN) {
-		return false;
-	}
-	if (fold->enroll == ENROLL_AUTO && event->kind != EVENT_UNDELIVERED
-		&& event->kind != EVENT_DISCONNECTED) {
+	if (fold->enroll == ENROLL_AUTO && !(event->flags & EVENT_FLAG_IF_KNOWN)
+		&& event->kind != EVENT_UNDELIVERED && event->kind != EVENT_DISCONNECTED) {
 		device->known = true;
 		device->is_new = true;
 		audit(fold, event, 0, "enrolled",
@@ -320,10 +317,11 @@ static bool admit(struct fold *fold, struct fold_device *device, const struct ev
 		return true;
 	}
 	done->unknown++;
-	if (event->kind != EVENT_DISCONNECTED) {
+	/* Where devices are not enrolled by themselves, an operator wants to see who tries; once a batch will do. */
+	if (event->kind == EVENT_REPORT && !device->touched) {
+		device->touched = true;
 		audit(fold, event, 0, "unknown_device",
-			(const char *const[][2]){ { "client", event->client },
-				{ "kind", event_kind_name(event->kind) }, { "version", event->version },
+			(const char *const[][2]){ { "client", event->client }, { "version", event->version },
 				{ NULL, NULL } });
 	}
 	return false;

@@ -7,7 +7,7 @@ RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version t
     max_in_flight integer, per_minute integer,
     stage_state text, label text, remaining_ms bigint, wait_until_ms bigint, hold boolean, cohort bigint, added bigint,
     in_flight bigint, succeeded bigint, failed bigint, attempts_failed bigint, forgiven_ok bigint, forgiven_failed bigint,
-    pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint,
+    pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint, all_succeeded bigint,
     next_percent_milli integer, next_min_devices integer, next_label text)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
@@ -21,11 +21,12 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
            s.state, s.label, (extract(epoch FROM s.wait_until - now()) * 1000)::bigint,
            (extract(epoch FROM s.wait_until) * 1000)::bigint, s.hold, s.cohort, s.added,
            s.in_flight, s.succeeded, s.failed, s.attempts_failed, s.forgiven_ok, s.forgiven_failed,
-           s.pacing_window, s.pacing_ok, s.pacing_bad, n.in_flight,
+           s.pacing_window, s.pacing_ok, s.pacing_bad, n.in_flight, n.succeeded,
            round(x.percent * 1000)::integer, x.min_devices, x.label
       FROM ota.rollout r
       JOIN ota.release l ON l.release_id = r.release_id
-      JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight
+      JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight,
+                           sum(c.succeeded)::bigint AS succeeded
                       FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
       LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
       LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1

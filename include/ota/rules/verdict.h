@@ -35,6 +35,7 @@ struct stage_limits {
 	bool early_halt;  /* use the sequential test */
 	bool hold;        /* after a pass wait for ota.advance_rollout */
 	bool last;        /* no stage follows */
+	bool proven;      /* some device of this rollout has succeeded already */
 };
 
 struct stage_counts {
@@ -66,6 +67,7 @@ enum verdict_rule {
 	VERDICT_RULE_BELOW,       /* end verdict: below the threshold */
 	VERDICT_RULE_PASS,
 	VERDICT_RULE_EMPTY, /* the stage added no device */
+	VERDICT_RULE_AWAY,  /* all of the stage's devices are away; the release has proved itself */
 };
 
 struct stage_decision {

@@ -11,7 +11,7 @@ static const struct stage_limits standard = {
 
 static void decisions_are_those_of_the_case_file(void **state)
 {
-	bool seen[VERDICT_RULE_EMPTY + 1] = { false };
+	bool seen[VERDICT_RULE_AWAY + 1] = { false };
 	struct cases cases;
 
 	(void)state;
@@ -30,6 +30,7 @@ static void decisions_are_those_of_the_case_file(void **state)
 			.early_halt = strchr(flags, 'e') != NULL,
 			.hold = strchr(flags, 'h') != NULL,
 			.last = strchr(flags, 'l') != NULL,
+			.proven = strchr(flags, 'p') != NULL,
 		};
 		struct stage_counts counts = {
 			.cohort = value[3],
@@ -50,7 +51,7 @@ static void decisions_are_those_of_the_case_file(void **state)
 		}
 		assert_true(strlen(decision.why) > 0);
 	}
-	for (int i = 0; i <= VERDICT_RULE_EMPTY; i++) {
+	for (int i = 0; i <= VERDICT_RULE_AWAY; i++) {
 		assert_true(seen[i]);
 	}
 }
@@ -65,35 +66,35 @@ struct wording {
 static void reasons_carry_their_numbers(void **state)
 {
 	static const struct wording wordings[] = {
-		{ { 950000, 900000, true, false, false }, { 1000, 1000, 5, 0, 5, 0, 995 }, 1,
+		{ { 950000, 900000, true, false, false, false }, { 1000, 1000, 5, 0, 5, 0, 995 }, 1,
 			"5 of 5 finished devices failed; the sequential test halts (5 % allowed)" },
-		{ { 999500, 900000, true, false, false }, { 100, 100, 2, 1, 1, 0, 98 }, 1,
+		{ { 999500, 900000, true, false, false, false }, { 100, 100, 2, 1, 1, 0, 98 }, 1,
 			"1 of the stage's 100 devices failed; at most 0 may (0.05 % allowed)" },
-		{ { 999999, 900000, true, false, false }, { 100, 100, 2, 1, 1, 0, 98 }, 1,
+		{ { 999999, 900000, true, false, false, false }, { 100, 100, 2, 1, 1, 0, 98 }, 1,
 			"1 of the stage's 100 devices failed; at most 0 may (0.0001 % allowed)" },
-		{ { 950000, 900000, true, false, false }, { 100, 100, 2, 2, 0, 0, 98 }, 1001,
+		{ { 950000, 900000, true, false, false, false }, { 100, 100, 2, 2, 0, 0, 98 }, 1001,
 			"2 s of the stage's wait are left" },
-		{ { 950000, 900000, true, false, false }, { 100, 100, 2, 2, 0, 0, 98 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 100, 2, 2, 0, 0, 98 }, 0,
 			"98 reachable devices have not been told yet" },
-		{ { 950000, 900000, true, false, false }, { 100, 100, 3, 0, 0, 3, 0 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 100, 3, 0, 0, 3, 0 }, 0,
 			"none of the 3 told devices has finished" },
-		{ { 950000, 900000, true, false, false }, { 100, 100, 100, 80, 0, 20, 0 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 100, 100, 80, 0, 20, 0 }, 0,
 			"80 of 100 told devices have finished; 90 are needed" },
-		{ { 950000, 900000, true, false, true }, { 100, 100, 100, 80, 0, 20, 0 }, 0,
+		{ { 950000, 900000, true, false, true, false }, { 100, 100, 100, 80, 0, 20, 0 }, 0,
 			"20 of 100 told devices have not finished" },
-		{ { 955000, 0, false, false, false }, { 100, 100, 4, 3, 1, 0, 0 }, 0,
+		{ { 955000, 0, false, false, false, false }, { 100, 100, 4, 3, 1, 0, 0 }, 0,
 			"3 of 4 finished devices succeeded; 95.5 % are needed" },
-		{ { 950000, 900000, true, false, false }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
 			"98 of 100 finished devices succeeded; the next stage opens" },
-		{ { 950000, 900000, true, true, false }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
+		{ { 950000, 900000, true, true, false, false }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
 			"98 of 100 finished devices succeeded; an operator must advance" },
-		{ { 950000, 900000, true, true, true }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
+		{ { 950000, 900000, true, true, true, false }, { 100, 100, 100, 98, 2, 0, 0 }, 0,
 			"98 of 100 finished devices succeeded; that was the last stage" },
-		{ { 950000, 900000, true, false, false }, { 100, 0, 0, 0, 0, 0, 0 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 0, 0, 0, 0, 0, 0 }, 0,
 			"the stage added no device; the next stage opens" },
-		{ { 950000, 2000000, true, false, false }, { 100, 0, 0, 0, 0, 0, 0 }, 0,
+		{ { 950000, 2000000, true, false, false, false }, { 100, 0, 0, 0, 0, 0, 0 }, 0,
 			"threshold 950000 and coverage 2000000; 0 to 1000000 parts per million are accepted" },
-		{ { 950000, 900000, true, false, false }, { 100, 9, 1, 2, 3, 4, 5 }, 0,
+		{ { 950000, 900000, true, false, false, false }, { 100, 9, 1, 2, 3, 4, 5 }, 0,
 			"the counts make no sense: told 1, ok 2, failed 3, in flight 4, waiting 5" },
 	};
 
@@ -207,7 +208,7 @@ static void every_value_has_a_name(void **state)
 	for (int i = 0; i <= VERDICT_HALT; i++) {
 		assert_string_not_equal(verdict_name((enum verdict)i), "unknown");
 	}
-	for (int i = 0; i <= VERDICT_RULE_EMPTY; i++) {
+	for (int i = 0; i <= VERDICT_RULE_AWAY; i++) {
 		assert_string_not_equal(verdict_rule_name((enum verdict_rule)i), "unknown");
 	}
 	assert_string_equal(verdict_name((enum verdict)99), "unknown");
