@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ota/gate/table.h"
+#include "ota/base/table.h"
 #include "ota/gate/told.h"
 #include "ota/wire/change.h"
 #include "ota/wire/notice.h"
@@ -25,6 +25,7 @@ enum {
 	DELIVER_WINDOW_US = 40000,   /* pacing: in each window ... */
 	DELIVER_WINDOW_NOTICES =
 		400, /* ... at most so many messages; a write() each, about 10 us ... */
+	DELIVER_LATE_MS = 10000, /* a notice may be this late, for clocks that differ */
 	DELIVER_WINDOW_WORK_US =
 		8000, /* ... and so much work, which keeps PINGREQ answered within 100 ms */
 };

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "ota/base/error.h"
-#include "ota/gate/table.h"
+#include "ota/base/table.h"
 
 struct mosquitto;
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "ota/base/error.h"
-#include "ota/gate/table.h"
+#include "ota/base/table.h"
 
 enum {
 	TOLD_RECALLS_MAX = 100000

@@ -18,12 +18,13 @@ static void push(struct fixture *f, struct change *change)
 	assert_true(queue_push(f->changes, change));
 }
 
-static void give_release(struct fixture *f)
+static void give_release_until(struct fixture *f, const char *expires)
 {
-	static const char json[] =
+	static const char head[] =
 		"{\"schema\":1,\"version\":\"1.5.0\",\"sequence\":5,\"url\":\"https://cdn.example.com/1.5.0.bin\","
 		"\"sha256\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"size\":1024,"
-		"\"hardware\":[\"hw1\"],\"fleets\":[\"north\",\"south\"]}";
+		"\"hardware\":[\"hw1\"],\"fleets\":[\"north\",\"south\"]";
+	char json[1024];
 	struct change *change = change_new(CHANGE_RELEASE);
 	struct ota_why why = { "" };
 
@@ -32,10 +33,17 @@ static void give_release(struct fixture *f)
 	change->release = calloc(1, sizeof(*change->release));
 	assert_non_null(change->release);
 	change->release->release_id = RELEASE;
+	snprintf(json, sizeof(json), "%s%s%s%s}", head, expires == NULL ? "" : ",\"expires\":\"",
+		expires == NULL ? "" : expires, expires == NULL ? "" : "\"");
 	if (manifest_parse(json, strlen(json), &change->release->manifest, &why) != OTA_OK) {
 		fail_msg("%s", why.text);
 	}
 	push(f, change);
+}
+
+static void give_release(struct fixture *f)
+{
+	give_release_until(f, NULL);
 }
 
 static void set_live(struct fixture *f, bool live)
@@ -277,6 +285,16 @@ static void test_read_check(void **state)
 	assert_int_equal(
 		fixture_acl(&client, MOSQ_ACL_READ, topic, "not a notice"), MOSQ_ERR_ACL_DENIED);
 
+	/* Its numbers on other firmware, planted before the plugin was there: a device that reads url and sha256 would install it. */
+	assert_int_equal(
+		fixture_acl(&client, MOSQ_ACL_READ, topic,
+			"{\"version\":\"1.5.0\",\"url\":\"https://evil.example.com/x\",\"rollout\":17,"
+			"\"attempt\":1}"),
+		MOSQ_ERR_ACL_DENIED);
+	copy[strlen(copy) - 2] ^= 1;
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	copy[strlen(copy) - 2] ^= 1;
+
 	/* Paused: no; resumed: yes. */
 	set_live(f, false);
 	fixture_tick(20);
@@ -311,6 +329,9 @@ static void test_read_check(void **state)
 	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, second), MOSQ_ERR_ACL_DENIED);
 	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, recall), MOSQ_ERR_SUCCESS);
 	assert_int_equal(fixture_acl(&other, MOSQ_ACL_READ, topic, recall), MOSQ_ERR_ACL_DENIED);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic,
+						 "{\"action\":\"cancel\",\"rollout\":17,\"version\":\"1.4.0\"}"),
+		MOSQ_ERR_ACL_DENIED);
 
 	/* Told again after all: the recall is over. */
 	push(f, new_offer("d1", 4));
@@ -319,6 +340,51 @@ static void test_read_check(void **state)
 	free(copy);
 	free(second);
 	free(recall);
+	fixture_free(f);
+}
+
+/* A copy that is delivered late: the device's time is over, or the release's. */
+static void test_read_check_in_time(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	struct fixture *f = fixture_ready(&client);
+	const char topic[] = "fleet/north/ota/available";
+	const int64_t now = fixture_wall_ms;
+	char *copy;
+	(void)state;
+
+	push(f, new_offer("d1", 1));
+	fixture_tick(20);
+	copy = strdup(fake_publish_on(topic)->payload);
+	fixture_wall_ms = now + 3600000 - 1;
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_SUCCESS);
+	fixture_wall_ms = now + 3600000 + DELIVER_LATE_MS;
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	assert_string_equal(
+		fixture_last(f, EVENT_DENIED)->text, "not the outstanding notice of this device");
+	fixture_wall_ms = now;
+	free(copy);
+	fixture_free(f);
+}
+
+static void test_read_check_expired(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	struct fixture *f = fixture_ready(&client);
+	const char topic[] = "fleet/north/ota/available";
+	const int64_t now = fixture_wall_ms;
+	char *copy;
+	(void)state;
+
+	give_release_until(f, "2027-01-15T08:30:00Z");
+	push(f, new_offer("d1", 1));
+	fixture_tick(20);
+	copy = strdup(fake_publish_on(topic)->payload);
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_SUCCESS);
+	fixture_wall_ms = now + 1800000;
+	assert_int_equal(fixture_acl(&client, MOSQ_ACL_READ, topic, copy), MOSQ_ERR_ACL_DENIED);
+	fixture_wall_ms = now;
+	free(copy);
 	fixture_free(f);
 }
 
@@ -470,6 +536,8 @@ int main(void)
 		cmocka_unit_test(test_refused_offers),
 		cmocka_unit_test(test_halt_overtakes),
 		cmocka_unit_test(test_read_check),
+		cmocka_unit_test(test_read_check_in_time),
+		cmocka_unit_test(test_read_check_expired),
 		cmocka_unit_test(test_recall_once),
 		cmocka_unit_test(test_recall_owed),
 		cmocka_unit_test(test_recalls_bounded),
