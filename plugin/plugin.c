@@ -38,10 +38,23 @@ static void free_change(void *change)
 	change_free(change);
 }
 
+/* What the store said while it stopped: the tick that writes its lines is gone by then. */
+static void write_last_lines(struct logring *log)
+{
+	char line[LOGRING_LINE_MAX];
+	enum log_level level;
+
+	while (log && logring_take(log, &level, line)) {
+		mosquitto_log_printf(
+			level >= LOG_LEVEL_WARNING ? MOSQ_LOG_WARNING : MOSQ_LOG_NOTICE, "ota: %s", line);
+	}
+}
+
 static void plugin_free(struct plugin *plugin)
 {
 	gate_stop(plugin->gate);
 	store_stop(plugin->store);
+	write_last_lines(plugin->log);
 	queue_free(plugin->changes, free_change);
 	logring_free(plugin->log);
 	options_free(&plugin->options);
