@@ -92,19 +92,28 @@ bool deliver_is_current(
 	const struct deliver *deliver = &gate->deliver;
 	const struct told_notice *notice = told_notice_of(&deliver->told, device);
 	const struct told_recall *recall = told_recall_of(&deliver->told, device);
-	int64_t rollout = 0;
-	int32_t attempt = 0;
+	const struct deliver_release *release = NULL;
+	const int64_t now_ms = gate->clock.wall_ms();
+	struct notice_digest digest;
 
-	if ((notice == NULL && recall == NULL)
-		|| notice_peek(payload, length, &rollout, &attempt) != OTA_OK) {
+	if ((notice == NULL && recall == NULL) || notice_digest(payload, length, &digest) != OTA_OK) {
 		return false;
 	}
-	if (attempt == 0) {
-		return recall != NULL && recall->sent && recall->rollout == rollout;
+	if (recall != NULL && recall->sent && notice_digest_equal(&digest, &recall->digest)) {
+		return true;
 	}
-	return notice != NULL && notice->rollout == rollout && notice->attempt == attempt
-		&& live_rollout(deliver, rollout) != NULL
-		&& release_of(deliver, notice->release_id) != NULL;
+	if (notice == NULL || !notice_digest_equal(&digest, &notice->digest)
+		|| live_rollout(deliver, notice->rollout) == NULL) {
+		return false;
+	}
+	/* Nobody waits for an answer any more, and the next attempt may be on its way. */
+	if (notice->deadline_ms > 0 && now_ms >= notice->deadline_ms + DELIVER_LATE_MS) {
+		return false;
+	}
+	release = release_of(deliver, notice->release_id);
+	return release != NULL
+		&& (release->release->manifest->terms.expires_ms == 0
+			|| now_ms < release->release->manifest->terms.expires_ms);
 }
 
 void deliver_answered(struct gate *gate, const char *device)
@@ -148,6 +157,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 		.sequence = offer->sequence,
 	};
 	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
+	struct notice_digest digest;
 	enum eligibility eligibility;
 	char *payload = NULL;
 	size_t length = 0;
@@ -185,10 +195,15 @@ static bool offer(struct gate *gate, const struct change *offer)
 
 	err = notice_render(release->notice, offer->rollout, offer->attempt,
 		offer->stage == NULL ? "" : offer->stage, offer->deadline_ms, &payload, &length);
+	if (err == OTA_OK && (err = notice_digest(payload, length, &digest)) != OTA_OK) {
+		free(payload);
+	}
 	if (err == OTA_OK) {
 		/* Before it is sent, so that no copy exists which the READ check would not know. */
 		told = told_notice_put(&deliver->told, offer->device);
 		if (told != NULL) {
+			told->digest = digest;
+			told->deadline_ms = offer->deadline_ms;
 			told->rollout = offer->rollout;
 			told->attempt = offer->attempt;
 			told->release_id = offer->release_id;
@@ -216,11 +231,19 @@ static bool send_recall(
 	char *payload = NULL;
 	size_t length = 0;
 
-	if (notice_render_recall(recall->rollout, recall->version, &payload, &length) != OTA_OK
-		|| deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK) {
+	if (notice_render_recall(recall->rollout, recall->version, &payload, &length) != OTA_OK) {
 		return false;
 	}
+	if (notice_digest(payload, length, &recall->digest) != OTA_OK) {
+		free(payload);
+		return false;
+	}
+	/* Before it is sent: the broker asks for the right to read it at once. */
 	recall->sent = true;
+	if (deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK) {
+		recall->sent = false;
+		return false;
+	}
 	gate->counters.recalls_sent++;
 	return true;
 }

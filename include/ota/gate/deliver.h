@@ -24,7 +24,7 @@ enum {
 	DELIVER_TAKE_MAX = 2048,     /* changes taken per round */
 	DELIVER_WINDOW_US = 40000,   /* pacing: in each window ... */
 	DELIVER_WINDOW_NOTICES =
-		400, /* ... at most so many messages; a write() each, about 10 us ... */
+		400,                 /* ... at most so many messages; a write() each, about 10 us ... */
 	DELIVER_LATE_MS = 10000, /* a notice may be this late, for clocks that differ */
 	DELIVER_WINDOW_WORK_US =
 		8000, /* ... and so much work, which keeps PINGREQ answered within 100 ms */
@@ -65,7 +65,10 @@ void deliver_clear(struct deliver *deliver);
 /* Take changes from the queue, then send what the pacing allows. */
 void deliver_work(struct gate *gate);
 
-/* Is this payload the outstanding notice of the device, of a live rollout and a valid release, or its recall? */
+/*
+ * Is this payload, byte for byte, the outstanding notice of the device, of a live rollout and a valid release and in time, or
+ * its recall?  The topic is not asked: whatever the way, the device gets what was sent to it or nothing.
+ */
 OTA_MUST_USE bool deliver_is_current(
 	const struct gate *gate, const char *device, const void *payload, size_t length);
 

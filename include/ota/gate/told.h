@@ -11,6 +11,7 @@
 
 #include "ota/base/error.h"
 #include "ota/base/table.h"
+#include "ota/wire/notice.h"
 
 enum {
 	TOLD_RECALLS_MAX = 100000
@@ -22,7 +23,9 @@ struct told_notice {
 	int64_t rollout;
 	int64_t release_id;
 	int64_t session;
+	int64_t deadline_ms; /* wall clock; 0: none */
 	int32_t attempt;
+	struct notice_digest digest; /* of the payload that was sent, byte for byte */
 	UT_hash_handle hh;
 };
 
@@ -33,6 +36,7 @@ struct told_recall {
 	char *topic; /* NULL: unknown */
 	int64_t rollout;
 	bool sent;
+	struct notice_digest digest; /* when sent */
 	UT_hash_handle hh;
 };
 

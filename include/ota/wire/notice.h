@@ -6,15 +6,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "ota/base/error.h"
 #include "ota/wire/release.h"
 
-/* Largest payload that is looked into: an envelope, its notes and room. */
 enum {
-	NOTICE_PAYLOAD_MAX = 524288
+	NOTICE_PAYLOAD_MAX = 524288, /* largest payload: an envelope, its notes and room */
+	NOTICE_DIGEST_SIZE = 32,
 };
 
 /* The part of a notice that all devices of a release share, a copy; free with notice_template_free().  OTA_ERR_NOMEM. */
@@ -36,9 +37,12 @@ OTA_MUST_USE enum ota_err notice_render(const struct notice_template *notice, in
 OTA_MUST_USE enum ota_err notice_render_recall(
 	int64_t rollout, const char *version, char **payload, size_t *length);
 
-/*
- * Read back rollout (1 ..) and attempt (1 ..; 0: a recall) of a payload that is about to be delivered, without trusting it: any bytes,
- * strict JSON, at most NOTICE_PAYLOAD_MAX.  OTA_ERR_INVALID: not a notice; OTA_ERR_NOMEM.
- */
-OTA_MUST_USE enum ota_err notice_peek(
-	const void *payload, size_t length, int64_t *rollout, int32_t *attempt);
+/* A payload's SHA-256, by which its copies are known again; all other payloads differ (a forged copy is a second preimage). */
+struct notice_digest {
+	uint8_t bytes[NOTICE_DIGEST_SIZE];
+};
+
+/* `payload` may be NULL when `length` is 0.  OTA_ERR_NOMEM. */
+OTA_MUST_USE enum ota_err notice_digest(
+	const void *payload, size_t length, struct notice_digest *digest);
+OTA_MUST_USE bool notice_digest_equal(const struct notice_digest *a, const struct notice_digest *b);

@@ -105,7 +105,7 @@ static void largest_values_fit(void **state)
 	notice_template_free(notice);
 }
 
-static void notices_that_could_not_be_read_back_are_not_made(void **state)
+static void notices_that_are_too_large_are_not_made(void **state)
 {
 	static char large[NOTICE_PAYLOAD_MAX + 1];
 	struct release release = { .envelope = large };
@@ -129,80 +129,48 @@ static void recalls(void **state)
 {
 	char *payload = NULL;
 	size_t length = 0;
-	int64_t rollout = 0;
-	int32_t attempt = -1;
 
 	(void)state;
 	assert_int_equal(notice_render_recall(17, "1.5.0", &payload, &length), OTA_OK);
 	assert_string_equal(payload, "{\"action\":\"cancel\",\"rollout\":17,\"version\":\"1.5.0\"}");
 	assert_int_equal(length, strlen(payload));
-	assert_int_equal(notice_peek(payload, length, &rollout, &attempt), OTA_OK);
-	assert_int_equal(rollout, 17);
-	assert_int_equal(attempt, 0);
 	free(payload);
 }
 
-static void notices_are_read_back(void **state)
+/* FIPS 180-2, appendix B.1, and the digest of nothing. */
+static void digests_are_sha256(void **state)
+{
+	static const uint8_t abc[] = { 0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea };
+	static const uint8_t nothing[] = { 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14 };
+	struct notice_digest digest;
+
+	(void)state;
+	assert_int_equal(notice_digest("abc", 3, &digest), OTA_OK);
+	assert_memory_equal(digest.bytes, abc, sizeof(abc));
+	assert_int_equal(notice_digest(NULL, 0, &digest), OTA_OK);
+	assert_memory_equal(digest.bytes, nothing, sizeof(nothing));
+}
+
+static void every_byte_counts(void **state)
 {
 	size_t length = 0;
 	char *payload =
 		render("notes", "AA==", "{\"signatures\":[{\"sig\":\"AA==\"}]}", "full", &length);
-	int64_t rollout = 0;
-	int32_t attempt = -1;
+	struct notice_digest first;
+	struct notice_digest other;
 
 	(void)state;
-	assert_int_equal(notice_peek(payload, length, &rollout, &attempt), OTA_OK);
-	assert_int_equal(rollout, 17);
-	assert_int_equal(attempt, 1);
-	free(payload);
-}
-
-static void anything_else_is_no_notice(void **state)
-{
-	static const char *const cases[] = { "", "x", "{}", "[]", "{\"rollout\":1,\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":1}", "{\"version\":\"1\",\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":0,\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":0}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":2147483648}",
-		"{\"version\":\"1\",\"rollout\":1.5,\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":\"1\",\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":9007199254740992,\"attempt\":1}",
-		"{\"version\":1,\"rollout\":1,\"attempt\":1}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":1,\"rollout\":2}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":1}{",
-		"{\"version\":\"1\",\"rollout\":1,\"action\":\"explode\"}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":1,\"action\":\"explode\"}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":1,\"action\":null}",
-		"{\"version\":\"1\",\"rollout\":1,\"attempt\":1,\"x\":[[[[[[[[]]]]]]]]}",
-		"{\"version\":\"\xff\",\"rollout\":1,\"attempt\":1}" };
-	int64_t rollout = 42;
-	int32_t attempt = 42;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (notice_peek(cases[i], strlen(cases[i]), &rollout, &attempt) != OTA_ERR_INVALID) {
-			fail_msg("%s was accepted", cases[i]);
-		}
+	assert_int_equal(notice_digest(payload, length, &first), OTA_OK);
+	assert_int_equal(notice_digest(payload, length, &other), OTA_OK);
+	assert_true(notice_digest_equal(&first, &other));
+	for (size_t i = 0; i < length; i++) {
+		payload[i] ^= 1;
+		assert_int_equal(notice_digest(payload, length, &other), OTA_OK);
+		assert_false(notice_digest_equal(&first, &other));
+		payload[i] ^= 1;
 	}
-	assert_int_equal(notice_peek(NULL, 0, &rollout, &attempt), OTA_ERR_INVALID);
-	assert_int_equal(rollout, 42);
-	assert_int_equal(attempt, 42);
-}
-
-static void size_of_what_is_read_is_bounded(void **state)
-{
-	static const char start[] = "{\"version\":\"1\",\"rollout\":1,\"attempt\":1}";
-	char *payload = malloc(NOTICE_PAYLOAD_MAX + 1);
-	int64_t rollout = 0;
-	int32_t attempt = 0;
-
-	(void)state;
-	assert_non_null(payload);
-	memset(payload, ' ', NOTICE_PAYLOAD_MAX + 1);
-	memcpy(payload, start, strlen(start));
-	assert_int_equal(notice_peek(payload, NOTICE_PAYLOAD_MAX, &rollout, &attempt), OTA_OK);
-	assert_int_equal(
-		notice_peek(payload, NOTICE_PAYLOAD_MAX + 1, &rollout, &attempt), OTA_ERR_INVALID);
+	assert_int_equal(notice_digest(payload, length - 1, &other), OTA_OK);
+	assert_false(notice_digest_equal(&first, &other));
 	free(payload);
 }
 
@@ -212,11 +180,10 @@ int main(void)
 		cmocka_unit_test(members_stand_in_the_order_of_the_contract),
 		cmocka_unit_test(any_stage_label_stays_json),
 		cmocka_unit_test(largest_values_fit),
-		cmocka_unit_test(notices_that_could_not_be_read_back_are_not_made),
+		cmocka_unit_test(notices_that_are_too_large_are_not_made),
 		cmocka_unit_test(recalls),
-		cmocka_unit_test(notices_are_read_back),
-		cmocka_unit_test(anything_else_is_no_notice),
-		cmocka_unit_test(size_of_what_is_read_is_bounded),
+		cmocka_unit_test(digests_are_sha256),
+		cmocka_unit_test(every_byte_counts),
 	};
 
 	return cmocka_run_group_tests_name("notice", tests, NULL, NULL);
