@@ -64,6 +64,7 @@ struct session *presence_session(struct gate *gate, struct mosquitto *client)
 		session = NULL;
 	}
 	if (session == NULL) {
+		sessions_at(&gate->sessions, gate->clock.wall_ms());
 		session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
 	}
 	return session;
@@ -141,6 +142,7 @@ void presence_look(struct gate *gate, struct mosquitto *client)
 	if (session != NULL) {
 		return;
 	}
+	sessions_at(&gate->sessions, gate->clock.wall_ms());
 	session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
 	/*
 	 * A new connection that has subscriptions before it made any: a kept session came back.  A clean session has none, and

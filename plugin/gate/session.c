@@ -5,11 +5,21 @@
 
 #include "ota/wire/topic.h"
 
+void sessions_at(struct sessions *sessions, int64_t wall_ms)
+{
+	/* 4096 numbers a millisecond: more than a broker can open sessions. */
+	int64_t number = (wall_ms > 0 ? wall_ms : 1) * 4096;
+
+	if (number > sessions->next_number) {
+		sessions->next_number = number;
+	}
+}
+
 void sessions_init(struct sessions *sessions, int64_t wall_ms)
 {
 	memset(sessions, 0, sizeof(*sessions));
-	/* 4096 numbers a millisecond: more than a broker can open sessions. */
-	sessions->next_number = (wall_ms > 0 ? wall_ms : 1) * 4096;
+	sessions->next_number = 1;
+	sessions_at(sessions, wall_ms);
 }
 
 static void session_free(struct session *session)

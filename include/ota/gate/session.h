@@ -54,8 +54,12 @@ struct sessions {
 	size_t listening;
 };
 
-/* Session numbers begin at `wall_ms` x 4096, so that they grow over restarts too. */
 void sessions_init(struct sessions *sessions, int64_t wall_ms);
+/*
+ * It is `wall_ms` now: session numbers are milliseconds x 4096 at least, so that they grow over restarts, and also when a device
+ * goes from one broker to another.
+ */
+void sessions_at(struct sessions *sessions, int64_t wall_ms);
 void sessions_clear(struct sessions *sessions);
 
 /* The entry of this connection, whoever it belongs to; NULL: none. */
