@@ -125,7 +125,9 @@ enum ota_err controller_step(struct controller *controller, struct pg *pg,
 	struct ota_why *why)
 {
 	char id[TEXT_SIZE];
-	const char *values[] = { id, rollout_event_name(event), reason };
+	/* The operator's reason for the rollout stays its reason when it starts. */
+	const char *values[] = { id, rollout_event_name(event),
+		event == ROLLOUT_EV_START ? NULL : reason };
 	enum ota_err err;
 
 	(void)snprintf(id, sizeof(id), "%" PRId64, row->id);

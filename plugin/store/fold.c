@@ -154,7 +154,7 @@ static void consider_retell(
 	const struct fold *fold, struct fold_device *device, const struct event *event)
 {
 	if (device->rollout && device->facts.state == UPDATE_NOTIFIED && device->retell_ms == 0
-		&& event->session > device->facts.told_session) {
+		&& event->session != device->facts.told_session) {
 		bool restarted = device->facts.told_session < fold->session_floor;
 
 		device->retell_ms = event->at_ms + (restarted ? RETELL_AFTER_RESTART_MS : RETELL_MS);

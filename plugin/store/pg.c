@@ -7,6 +7,8 @@
 
 #include "ota/base/clock.h"
 
+#include "pg_lookup.h"
+
 /* libpq's messages have several lines; the first says it. */
 static void why_from_connection(struct ota_why *why, const char *what, const PGconn *connection)
 {
@@ -27,19 +29,23 @@ void pg_disconnect(struct pg *pg)
 /* Wait for the socket, the stop descriptor or the deadline. */
 static enum ota_err wait_socket(const struct pg *pg, short events, int64_t deadline)
 {
+	const int64_t pause = PG_WAIT_MS;
 	struct pollfd fds[2] = {
 		{ .fd = PQsocket(pg->connection), .events = events },
 		{ .fd = pg->stop_fd, .events = POLLIN },
 	};
 
 	for (;;) {
-		int64_t left = deadline - clock_mono_ms();
+		int64_t now = clock_mono_ms();
 		int rc;
 
-		if (left <= 0) {
+		if (now >= deadline) {
 			return OTA_ERR_TIMEOUT;
 		}
-		rc = poll(fds, 2, (int)left);
+		rc = poll(fds, 2, (int)(deadline - now < pause ? deadline - now : pause));
+		if (rc == 0 && pg->waits) {
+			pg->waits(pg->waits_context, clock_mono_ms() - pg->began);
+		}
 		if (rc < 0 && errno != EINTR) {
 			return OTA_ERR_IO;
 		}
@@ -73,6 +79,29 @@ enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why *why)
 	return OTA_OK;
 }
 
+/* Settings of the session. */
+static enum ota_err prepare(struct pg *pg, struct ota_why *why)
+{
+	/* The server lets go of what we hold (our name, the lead, row locks) soon after we are gone, frozen or cut off.  Not every
+	 * platform of a server knows all of these. */
+	static const char *const optional[] = { "SET client_connection_check_interval = '1s'",
+		"SET idle_session_timeout = '20s'", "SET tcp_keepalives_idle = 5",
+		"SET tcp_keepalives_interval = 2", "SET tcp_keepalives_count = 3",
+		"SET tcp_user_timeout = '15s'" };
+	enum ota_err err = pg_script(pg,
+		"SET client_min_messages = error; SET datestyle = 'ISO'; SET timezone = 'UTC'; "
+		"SET statement_timeout = '55s'; SET lock_timeout = '20s'; "
+		"SET idle_in_transaction_session_timeout = '20s'; SET jit = off",
+		why);
+
+	for (size_t i = 0; !err && i < sizeof(optional) / sizeof(optional[0]); i++) {
+		if (pg_script(pg, optional[i], why) == OTA_ERR_UNAVAILABLE || !pg->connection) {
+			err = OTA_ERR_UNAVAILABLE;
+		}
+	}
+	return err;
+}
+
 enum ota_err pg_connect(
 	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why)
 {
@@ -85,7 +114,13 @@ enum ota_err pg_connect(
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
 	pg_disconnect(pg);
+	pg->began = clock_mono_ms();
 	(void)snprintf(name, sizeof(name), "mosquitto_ota %s", broker);
+	err = pg_lookup_wait(pg, conninfo, deadline, why);
+	if (err) {
+		return err;
+	}
+	err = OTA_ERR_UNAVAILABLE;
 	pg->connection = PQconnectStartParams(keys, values, 1);
 	if (!pg->connection) {
 		ota_why_set(why, "out of memory");
@@ -107,29 +142,12 @@ enum ota_err pg_connect(
 		}
 	}
 	(void)PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
-	return pg_script(pg,
-		"SET client_min_messages = error; SET datestyle = 'ISO'; SET timezone = 'UTC'; "
-		"SET statement_timeout = '55s'; SET lock_timeout = '20s'; "
-		"SET idle_in_transaction_session_timeout = '60s'; SET jit = off",
-		why);
+	return prepare(pg, why);
 out:
 	why_from_connection(why, "cannot connect", pg->connection);
 fail:
 	pg_disconnect(pg);
 	return err;
-}
-
-/* The deadline passed: ask the server to stop, and start anew with another connection. */
-static void abandon(struct pg *pg)
-{
-	char buffer[256];
-	PGcancel *cancel = PQgetCancel(pg->connection);
-
-	if (cancel) {
-		(void)PQcancel(cancel, buffer, sizeof(buffer));
-		PQfreeCancel(cancel);
-	}
-	pg_disconnect(pg);
 }
 
 static void take_notifications(struct pg *pg)
@@ -154,7 +172,7 @@ static enum ota_err wait_result(struct pg *pg, int64_t deadline, struct ota_why 
 		if (err) {
 			ota_why_set(
 				why, err == OTA_ERR_TIMEOUT ? "no answer from PostgreSQL in time" : "interrupted");
-			abandon(pg);
+			pg_disconnect(pg);
 			return err;
 		}
 		if (!PQconsumeInput(pg->connection)) {
@@ -248,6 +266,7 @@ enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *cons
 		return OTA_ERR_UNAVAILABLE;
 	}
 	(void)PQsetnonblocking(pg->connection, 1);
+	pg->began = clock_mono_ms();
 	if (!PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0)) {
 		why_from_connection(why, "cannot send", pg->connection);
 		pg_disconnect(pg);
@@ -269,6 +288,7 @@ enum ota_err pg_script(struct pg *pg, const char *sql, struct ota_why *why)
 		return OTA_ERR_UNAVAILABLE;
 	}
 	(void)PQsetnonblocking(pg->connection, 1);
+	pg->began = clock_mono_ms();
 	if (!PQsendQuery(pg->connection, sql)) {
 		why_from_connection(why, "cannot send", pg->connection);
 		pg_disconnect(pg);

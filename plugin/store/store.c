@@ -1,27 +1,19 @@
 #include "ota/store/store.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "ota/base/backoff.h"
 #include "ota/base/clock.h"
-#include "ota/store/controller.h"
-#include "ota/store/feed.h"
-#include "ota/store/fold.h"
-#include "ota/store/migrate.h"
-#include "ota/store/outbox.h"
-#include "ota/wire/change.h"
-#include "ota/wire/time.h"
+
+#include "pg_lookup.h"
+#include "store_internal.h"
 
 enum {
 	BATCH_RECORDS = 4000,
@@ -30,37 +22,7 @@ enum {
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
 	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
 	ALIVE_MS = 2000,
-	REPORT_MS = 10000,
 	STOP_SOFT_MS = 2000,
-};
-
-struct store {
-	const struct options *options;
-	struct queue *changes;
-	struct logring *log;
-	struct outbox *outbox;
-	struct feed *feed;
-	struct fold *fold;
-	struct controller *controller;
-	struct event *events; /* BATCH_RECORDS of them */
-	struct pg pg;
-	struct backoff backoff;
-	int wake_fd;
-	int stop_fd;
-	atomic_bool stopping;
-	atomic_bool reload;
-	bool greeted; /* this process has introduced itself to the database once */
-	bool said_away;
-	bool active;
-	bool eager;            /* something happened that a pass should look at */
-	int64_t away_since_ms; /* wall clock */
-	int64_t retry_at;
-	int64_t pass_at;
-	int64_t next_pass_at;
-	int64_t alive_at;
-	int64_t sync_at;
-	int64_t report_at;
-	pthread_t thread;
 };
 
 static void signal_fd(int fd)
@@ -71,122 +33,6 @@ static void signal_fd(int fd)
 	(void)!write(fd, &one, sizeof(one));
 }
 
-static void push_change(struct store *store, struct change *change)
-{
-	if (change && !queue_push(store->changes, change)) {
-		change_free(change);
-	}
-}
-
-/* $SYS/broker/ota/database and the backlog. */
-static void report_database(struct store *store)
-{
-	struct change *change = change_new(CHANGE_DATABASE);
-	char since[TIME_TEXT_SIZE];
-	char text[200];
-
-	time_format_rfc3339(store->away_since_ms, since);
-	(void)snprintf(text, sizeof(text),
-		"{\"state\":\"%s\",\"since\":\"%s\",\"backlog\":%" PRIu64 "}",
-		store->said_away ? "away" : "connected", since, outbox_pending_records(store->outbox));
-	if (change) {
-		change->live = !store->said_away;
-		change->text = strdup(text);
-	}
-	push_change(store, change);
-	store->report_at = clock_mono_ms() + REPORT_MS;
-}
-
-/* The database is away: say so once, try again later. */
-static void lose(struct store *store, const struct ota_why *why)
-{
-	int64_t wait = backoff_next(&store->backoff);
-
-	pg_disconnect(&store->pg);
-	controller_reset(store->controller);
-	outbox_rewind(store->outbox);
-	store->retry_at = clock_mono_ms() + wait;
-	if (!store->said_away && !atomic_load(&store->stopping)) {
-		store->said_away = true;
-		store->away_since_ms = clock_wall_ms();
-		logring_printf(store->log, LOG_LEVEL_WARNING,
-			"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again",
-			why->text, store->options->state_directory);
-		report_database(store);
-	}
-}
-
-/* Only one broker of a name: its sequence numbers are what makes a batch count once. */
-static enum ota_err take_name(struct store *store, struct ota_why *why)
-{
-	const char *values[] = { store->options->broker_name };
-	PGresult *result = NULL;
-	enum ota_err err =
-		pg_exec(&store->pg, "SELECT pg_try_advisory_lock(hashtext('ota.broker'), hashtext($1))", 1,
-			values, &result, why);
-
-	if (!err && !pg_bool(result, 0, 0)) {
-		ota_why_set(why,
-			"another broker is connected under the name \"%s\"; give each its own plugin_opt_broker_name",
-			store->options->broker_name);
-		err = OTA_ERR_CONFLICT;
-	}
-	PQclear(result);
-	return err;
-}
-
-static enum ota_err greet(struct store *store, struct ota_why *why)
-{
-	const char *values[] = { store->options->broker_name, OTA_VERSION, store->greeted ? "f" : "t" };
-	PGresult *result = NULL;
-	enum ota_err err =
-		pg_exec(&store->pg, "SELECT ota.broker_hello($1, $2, $3)", 3, values, &result, why);
-
-	if (!err) {
-		err = outbox_skip_to(store->outbox, (uint64_t)pg_int(result, 0, 0), why);
-		PQclear(result);
-	}
-	if (!err) {
-		store->greeted = true;
-	}
-	return err;
-}
-
-static enum ota_err reconnect(struct store *store, struct ota_why *why)
-{
-	enum ota_err err =
-		pg_connect(&store->pg, store->options->database, store->options->broker_name, why);
-
-	if (!err) {
-		err = migrate(&store->pg, store->log, why);
-	}
-	if (!err) {
-		err = take_name(store, why);
-	}
-	if (!err) {
-		err = pg_script(&store->pg, "LISTEN ota", why);
-	}
-	if (!err) {
-		err = greet(store, why);
-	}
-	if (err) {
-		return err;
-	}
-	backoff_reset(&store->backoff);
-	if (store->said_away) {
-		logring_printf(store->log, LOG_LEVEL_NOTICE,
-			"PostgreSQL is back, %" PRIu64 " events to write",
-			outbox_pending_records(store->outbox));
-	}
-	store->said_away = false;
-	store->away_since_ms = clock_wall_ms();
-	store->eager = true;
-	store->pass_at = 0;
-	store->next_pass_at = 0;
-	report_database(store);
-	return OTA_OK;
-}
-
 static enum ota_err fold_range(struct store *store, const struct event *events, size_t count,
 	uint64_t sequence, struct ota_why *why)
 {
@@ -195,6 +41,7 @@ static enum ota_err fold_range(struct store *store, const struct event *events, 
 
 	if (!err) {
 		store->eager = true;
+		err = outbox_commit(store->outbox, sequence, why);
 	}
 	return err;
 }
@@ -250,8 +97,7 @@ static enum ota_err write_batch(struct store *store, bool *drained, struct ota_w
 			store->events[i].at_ms = clock_wall_ms();
 		}
 	}
-	err = fold_around(store, &batch, 0, batch.count, why);
-	return err ? err : outbox_commit(store->outbox, batch.records[batch.count - 1].sequence, why);
+	return fold_around(store, &batch, 0, batch.count, why);
 }
 
 /* Controller, releases, rollouts, hand-outs: what a pass over the database's side does. */
@@ -299,60 +145,52 @@ static bool is_fatal(enum ota_err err)
 		|| err == OTA_ERR_NOMEM || err == OTA_ERR_IO;
 }
 
-/* One turn with a connection; returns how long to sleep at most. */
-static int64_t turn(struct store *store, bool *drained)
+/*
+ * One turn with a connection; returns how long to sleep at most.  *paused: sleep so long even with events to write.
+ */
+static int64_t turn(struct store *store, bool *paused)
 {
 	struct ota_why why = { "" };
+	bool drained = true;
+	bool passed = store->proven;
 	int64_t now;
 	enum ota_err err = pg_poll(&store->pg, &why);
 
 	if (!err) {
-		err = write_batch(store, drained, &why);
+		err = write_batch(store, &drained, &why);
 	}
 	if (!err && store->pg.notified) {
 		store->eager = true;
 	}
 	now = clock_mono_ms();
 	if (!err && (now >= store->pass_at || (store->eager && now >= store->next_pass_at))) {
-		err = pass(store, *drained, &why);
+		err = pass(store, drained, &why);
 		store->next_pass_at = clock_mono_ms() + PASS_MIN_MS;
+		passed = true;
 	}
 	if (err && is_fatal(err)) {
-		lose(store, &why);
+		link_lose(store, err, &why);
 		return 0;
 	}
 	if (err) {
-		/* A deadlock or a full queue: the same again in a moment. */
+		/* A deadlock, a lock held too long: the same again in a moment. */
 		outbox_rewind(store->outbox);
-		*drained = true;
 		store->eager = true;
-		return PASS_MIN_MS;
+		*paused = true;
+		return link_trouble(store, &why);
+	}
+	if (passed) {
+		link_works(store);
 	}
 	now = clock_mono_ms();
-	if (!*drained) {
+	if (!drained) {
 		return 0;
 	}
 	return (store->eager ? store->next_pass_at : store->pass_at) - now;
 }
 
-static void sync_outbox(struct store *store)
-{
-	struct ota_why why = { "" };
-	int64_t now = clock_mono_ms();
-
-	if (now >= store->sync_at) {
-		if (outbox_sync(store->outbox, &why)) {
-			logring_printf(store->log, LOG_LEVEL_ERROR, "outbox: %s", why.text);
-		}
-		store->sync_at =
-			now + (store->options->outbox_sync_ms > 0 ? store->options->outbox_sync_ms : 1);
-	}
-	if (now >= store->report_at) {
-		report_database(store);
-	}
-}
-
-static void sleep_until_something(struct store *store, int64_t limit_ms)
+/* Sleep for so long, or until there is something to do; `paused`: events to write are nothing to do. */
+static void sleep_until_something(struct store *store, int64_t limit_ms, bool paused)
 {
 	struct pollfd fds[3] = {
 		{ .fd = store->wake_fd, .events = POLLIN },
@@ -365,12 +203,12 @@ static void sleep_until_something(struct store *store, int64_t limit_ms)
 	if (limit_ms > to_sync) {
 		limit_ms = to_sync;
 	}
-	if (limit_ms <= 0 || !outbox_idle(store->outbox)) {
-		return;
-	}
-	if (!store->pg.connection) {
-		/* Nothing can be written: records alone are no reason to wake up. */
+	if (paused) {
 		fds[1].fd = -1;
+		fds[2].fd = -1;
+	}
+	if (limit_ms <= 0 || (!paused && !outbox_idle(store->outbox))) {
+		return;
 	}
 	if (poll(fds, 3, (int)limit_ms) > 0 && fds[0].revents) {
 		(void)!read(store->wake_fd, &counter, sizeof(counter));
@@ -384,23 +222,28 @@ static void *run(void *argument)
 
 	while (!atomic_load(&store->stopping)) {
 		int64_t limit = PASS_IDLE_MS;
-		bool drained = true;
+		bool paused = false;
 
 		if (atomic_exchange(&store->reload, false)) {
 			feed_reload_keys(store->feed);
 			store->eager = true;
 		}
-		if (!store->pg.connection && clock_mono_ms() >= store->retry_at
-			&& reconnect(store, &why) != OTA_OK) {
-			lose(store, &why);
+		if (!store->pg.connection && clock_mono_ms() >= store->retry_at) {
+			enum ota_err err = link_connect(store, &why);
+
+			if (err) {
+				link_lose(store, err, &why);
+			}
 		}
 		if (store->pg.connection) {
-			limit = turn(store, &drained);
-		} else {
-			limit = store->retry_at - clock_mono_ms();
+			limit = turn(store, &paused);
 		}
-		sync_outbox(store);
-		sleep_until_something(store, limit);
+		if (!store->pg.connection) {
+			limit = store->retry_at - clock_mono_ms();
+			paused = true;
+		}
+		link_upkeep(store);
+		sleep_until_something(store, limit, paused);
 	}
 	for (bool drained = false; store->pg.connection && !drained;) {
 		if (write_batch(store, &drained, &why)) {
@@ -413,6 +256,7 @@ static void *run(void *argument)
 		(void)!pg_exec(&store->pg, "SELECT ota.broker_goodbye($1)", 1, values, NULL, &why);
 	}
 	pg_disconnect(&store->pg);
+	pg_lookup_end(&store->pg);
 	return NULL;
 }
 
@@ -480,6 +324,8 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	store->pg.stop_fd = store->stop_fd;
+	store->pg.waits = link_waits;
+	store->pg.waits_context = store;
 	store->fold = fold_new(options->broker_name, options->enroll, session_floor);
 	store->controller = controller_new(log);
 	store->events = calloc(BATCH_RECORDS, sizeof(*store->events));
