@@ -129,6 +129,7 @@ def test_silence_after_the_reboot_times_out_by_the_health_timeout(site):
 def test_a_device_that_downloads_slowly_is_not_timed_out_by_the_health_timeout(site):
     told = Told(site, download_timeout="1 hour", health_timeout="1 second")
     told.report("DOWNLOADING", progress=10)
+    told.wait("downloading")
     stays(lambda: told.row()["state"] == "downloading", 2.5, lambda: told.row())
 
 
