@@ -1,8 +1,9 @@
 /*
  * pg - one connection to PostgreSQL that never waits longer than it is told to.
  *
- * Everything is asynchronous libpq underneath: a call ends at its deadline (the statement is cancelled and the connection dropped) or as
- * soon as the stop descriptor becomes readable.
+ * Everything is asynchronous libpq underneath: a call ends at its deadline or as soon as the stop descriptor becomes readable, and the
+ * connection is dropped then.  The server notices that within a second and ends the statement (client_connection_check_interval); no
+ * cancel request is sent, because PQcancel() waits without a limit.
  * Thread: store.  The connection belongs to `struct pg`; results belong to the caller (pg_clear).
  */
 #pragma once
@@ -16,6 +17,7 @@
 
 enum {
 	PG_CONNECT_MS = 5000,
+	PG_WAIT_MS = 200,
 	PG_STATEMENT_MS = 60000,
 	PG_SCRIPT_MS = 600000
 };
@@ -24,6 +26,11 @@ struct pg {
 	PGconn *connection; /* NULL: not connected */
 	int stop_fd;        /* readable: give up whatever is going on; -1: none */
 	bool notified;      /* a NOTIFY arrived since it was last cleared */
+	/* Called every PG_WAIT_MS while a call waits, with how long it has waited; must not use this pg.  May be NULL. */
+	void (*waits)(void *context, int64_t waited_ms);
+	void *waits_context;
+	int64_t began;            /* start of the call, for `waits` */
+	struct pg_lookup *lookup; /* names being resolved, see pg_lookup.h; may outlive a call */
 };
 
 /*

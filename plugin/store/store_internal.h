@@ -1,0 +1,60 @@
+/* What store.c (the thread) and store_link.c (its connection to PostgreSQL) share; see ota/store/store.h. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "ota/base/backoff.h"
+#include "ota/store/controller.h"
+#include "ota/store/feed.h"
+#include "ota/store/fold.h"
+#include "ota/store/outbox.h"
+#include "ota/store/pg.h"
+#include "ota/store/store.h"
+
+struct store {
+	const struct options *options;
+	struct queue *changes;
+	struct logring *log;
+	struct outbox *outbox;
+	struct feed *feed;
+	struct fold *fold;
+	struct controller *controller;
+	struct event *events; /* as many as a batch may have */
+	struct pg pg;
+	struct backoff backoff;
+	int wake_fd;
+	int stop_fd;
+	atomic_bool stopping;
+	atomic_bool reload;
+	bool greeted; /* this process has introduced itself to the database once */
+	bool proven;  /* this connection has taken a batch and a pass: it is good for more than hello */
+	bool said_away; /* the log and $SYS say "away" */
+	bool active;
+	bool eager;            /* something happened that a pass should look at */
+	int64_t away_since_ms; /* wall clock */
+	int64_t
+		trouble_since;   /* first of the statements that have failed one after the other; 0: none */
+	int64_t taken_since; /* since when another session has had our name; 0: it has not */
+	int64_t retry_at;
+	int64_t pass_at;
+	int64_t next_pass_at;
+	int64_t alive_at;
+	int64_t sync_at;
+	int64_t report_at;
+	pthread_t thread;
+};
+
+/* Connect, migrate, take the broker's name and introduce it; on an error the connection is of no use. */
+OTA_MUST_USE enum ota_err link_connect(struct store *store, struct ota_why *why);
+/* Drop the connection; say so when that is news, and set the time of the next try. */
+void link_lose(struct store *store, enum ota_err err, const struct ota_why *why);
+/* A statement failed that may work the next time; returns how long to wait before that. */
+int64_t link_trouble(struct store *store, const struct ota_why *why);
+/* A whole turn went well. */
+void link_works(struct store *store);
+/* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
+void link_waits(void *store, int64_t waited_ms);
+/* fdatasync of the outbox and the figures for $SYS, when it is time for them. */
+void link_upkeep(struct store *store);

@@ -1,0 +1,207 @@
+/* The connection of the store's thread: made, proved good, lost, and what is said about it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ota/base/clock.h"
+#include "ota/store/migrate.h"
+#include "ota/wire/change.h"
+#include "ota/wire/time.h"
+
+#include "store_internal.h"
+
+enum {
+	REPORT_MS = 10000,
+	/* No answer for so long is worth a line, though the statement may still end well. */
+	SLOW_MS = 5000,
+	/* A statement that fails again and again: at first it is tried again at once (an operator was quicker). */
+	TROUBLE_MS = 3000,
+	TROUBLE_SOON_MS = 40,
+	TROUBLE_LATER_MS = 1000,
+	/* After a crash the server may take a moment to notice that our former self is gone. */
+	NAME_TAKEN_MS = 3000,
+	NAME_RETRY_MS = 250,
+};
+
+/* $SYS/broker/ota/database and the backlog. */
+static void report_database(struct store *store)
+{
+	struct change *change = change_new(CHANGE_DATABASE);
+	char since[TIME_TEXT_SIZE];
+	char text[200];
+
+	time_format_rfc3339(store->away_since_ms, since);
+	(void)snprintf(text, sizeof(text),
+		"{\"state\":\"%s\",\"since\":\"%s\",\"backlog\":%" PRIu64 "}",
+		store->said_away || !store->proven ? "away" : "connected", since,
+		outbox_pending_records(store->outbox));
+	if (change) {
+		change->live = !store->said_away && store->proven;
+		change->text = strdup(text);
+		if (!queue_push(store->changes, change)) {
+			change_free(change);
+		}
+	}
+	store->report_at = clock_mono_ms() + REPORT_MS;
+}
+
+static void say_away(struct store *store, const char *reason)
+{
+	if (store->said_away || atomic_load(&store->stopping)) {
+		return;
+	}
+	store->said_away = true;
+	store->away_since_ms = clock_wall_ms();
+	logring_printf(store->log, LOG_LEVEL_WARNING,
+		"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again", reason,
+		store->options->state_directory);
+	report_database(store);
+}
+
+void link_works(struct store *store)
+{
+	bool news = store->said_away || !store->proven;
+
+	store->trouble_since = 0;
+	if (!store->proven) {
+		store->proven = true;
+		backoff_reset(&store->backoff);
+	}
+	if (!news) {
+		return;
+	}
+	if (store->said_away) {
+		logring_printf(store->log, LOG_LEVEL_NOTICE,
+			"PostgreSQL is back, %" PRIu64 " events to write",
+			outbox_pending_records(store->outbox));
+	}
+	store->said_away = false;
+	store->away_since_ms = clock_wall_ms();
+	report_database(store);
+}
+
+int64_t link_trouble(struct store *store, const struct ota_why *why)
+{
+	int64_t now = clock_mono_ms();
+
+	if (store->trouble_since == 0) {
+		store->trouble_since = now;
+	}
+	if (now - store->trouble_since < TROUBLE_MS) {
+		return TROUBLE_SOON_MS;
+	}
+	say_away(store, why->text);
+	return TROUBLE_LATER_MS;
+}
+
+void link_lose(struct store *store, enum ota_err err, const struct ota_why *why)
+{
+	int64_t now = clock_mono_ms();
+
+	pg_disconnect(&store->pg);
+	controller_reset(store->controller);
+	outbox_rewind(store->outbox);
+	store->proven = false;
+	store->trouble_since = 0;
+	if (err == OTA_ERR_CONFLICT && store->taken_since && now - store->taken_since < NAME_TAKEN_MS) {
+		store->retry_at = now + NAME_RETRY_MS;
+		return;
+	}
+	store->retry_at = now + backoff_next(&store->backoff);
+	say_away(store, why->text);
+}
+
+void link_upkeep(struct store *store)
+{
+	struct ota_why why = { "" };
+	int64_t now = clock_mono_ms();
+
+	if (now >= store->sync_at) {
+		if (outbox_sync(store->outbox, &why)) {
+			logring_printf(store->log, LOG_LEVEL_ERROR, "outbox: %s", why.text);
+		}
+		store->sync_at =
+			now + (store->options->outbox_sync_ms > 0 ? store->options->outbox_sync_ms : 1);
+	}
+	if (now >= store->report_at) {
+		report_database(store);
+	}
+}
+
+void link_waits(void *context, int64_t waited_ms)
+{
+	struct store *store = context;
+
+	link_upkeep(store);
+	if (store->pg.connection && waited_ms >= SLOW_MS) {
+		say_away(store, "no answer for 5 s");
+	}
+}
+
+/* Only one broker of a name: its sequence numbers are what makes a batch count once. */
+static enum ota_err take_name(struct store *store, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name };
+	PGresult *result = NULL;
+	enum ota_err err =
+		pg_exec(&store->pg, "SELECT pg_try_advisory_lock(hashtext('ota.broker'), hashtext($1))", 1,
+			values, &result, why);
+
+	if (err) {
+		return err;
+	}
+	if (pg_bool(result, 0, 0)) {
+		store->taken_since = 0;
+	} else {
+		ota_why_set(why,
+			"another broker is connected under the name \"%s\"; give each its own plugin_opt_broker_name",
+			store->options->broker_name);
+		store->taken_since = store->taken_since ? store->taken_since : clock_mono_ms();
+		err = OTA_ERR_CONFLICT;
+	}
+	PQclear(result);
+	return err;
+}
+
+static enum ota_err greet(struct store *store, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name, OTA_VERSION, store->greeted ? "f" : "t" };
+	PGresult *result = NULL;
+	enum ota_err err =
+		pg_exec(&store->pg, "SELECT ota.broker_hello($1, $2, $3)", 3, values, &result, why);
+
+	if (!err) {
+		err = outbox_skip_to(store->outbox, (uint64_t)pg_int(result, 0, 0), why);
+		PQclear(result);
+	}
+	if (!err) {
+		store->greeted = true;
+	}
+	return err;
+}
+
+enum ota_err link_connect(struct store *store, struct ota_why *why)
+{
+	enum ota_err err =
+		pg_connect(&store->pg, store->options->database, store->options->broker_name, why);
+
+	if (!err) {
+		err = migrate(&store->pg, store->log, why);
+	}
+	if (!err) {
+		err = take_name(store, why);
+	}
+	if (!err) {
+		err = pg_script(&store->pg, "LISTEN ota", why);
+	}
+	if (!err) {
+		err = greet(store, why);
+	}
+	if (err) {
+		return err;
+	}
+	store->eager = true;
+	store->pass_at = 0;
+	store->next_pass_at = 0;
+	return OTA_OK;
+}
