@@ -5,10 +5,19 @@
 
 #include "ota/gate/state.h"
 
-/* Refusals are recorded as a token bucket allows: a burst, then a trickle.  All of them are counted. */
+/*
+ * Refusals are recorded as two token buckets allow, one of the client and one of all: a burst, then a trickle.  Whoever floods
+ * empties its own first, so that others are seen through the flood.  All refusals are counted.
+ */
+struct limit_rule {
+	int64_t burst_milli; /* thousandths of a token */
+	int64_t per_second;
+};
+
+static const struct limit_rule limit_all = { 50000, 10 };
+static const struct limit_rule limit_client = { 20000, 2 };
+
 enum {
-	LIMIT_BURST_MILLI = 50000, /* thousandths of a token */
-	LIMIT_PER_SECOND = 10,
 	NAME_MAX_BYTES = 512
 };
 
@@ -54,17 +63,17 @@ void emit_or_lose(struct gate *gate, struct event *event)
 	}
 }
 
-static bool limit_take(struct gate_limit *limit, int64_t now_ms)
+static bool limit_take(struct gate_limit *limit, const struct limit_rule *rule, int64_t now_ms)
 {
-	int64_t gained = (now_ms - limit->filled_ms) * LIMIT_PER_SECOND;
+	int64_t gained = (now_ms - limit->filled_ms) * rule->per_second;
 
-	if (limit->filled_ms == 0 || gained > LIMIT_BURST_MILLI || gained < 0) {
-		gained = LIMIT_BURST_MILLI;
+	if (limit->filled_ms == 0 || gained > rule->burst_milli || gained < 0) {
+		gained = rule->burst_milli;
 	}
 	limit->filled_ms = now_ms == 0 ? 1 : now_ms;
 	limit->tokens_milli += gained;
-	if (limit->tokens_milli > LIMIT_BURST_MILLI) {
-		limit->tokens_milli = LIMIT_BURST_MILLI;
+	if (limit->tokens_milli > rule->burst_milli) {
+		limit->tokens_milli = rule->burst_milli;
 	}
 	if (limit->tokens_milli < 1000) {
 		return false;
@@ -73,11 +82,22 @@ static bool limit_take(struct gate_limit *limit, int64_t now_ms)
 	return true;
 }
 
+/* By name, so that a new connection is no new bucket; names that share one only see less of each other (FNV-1a). */
+static struct gate_limit *limit_of(struct gate *gate, const char *client_id)
+{
+	uint32_t hash = 2166136261U;
+
+	for (const char *at = client_id == NULL ? "" : client_id; *at != '\0'; at++) {
+		hash = (hash ^ (unsigned char)*at) * 16777619U;
+	}
+	return &gate->limit_clients[(hash ^ hash >> 16) % GATE_LIMITS];
+}
+
 static void emit_refusal(struct gate *gate, enum event_kind kind, const struct mosquitto *client,
 	const char *topic, const char *reason)
 {
 	char text[sizeof(((struct ota_why *)NULL)->text) + 64];
-	struct gate_limit *limit = &gate->limit;
+	const int64_t now_ms = gate->clock.mono_us() / 1000;
 	struct event event = {
 		.kind = kind,
 		.device = client == NULL ? NULL : gate_identity(gate, client),
@@ -85,8 +105,10 @@ static void emit_refusal(struct gate *gate, enum event_kind kind, const struct m
 		.topic = topic,
 		.text = reason,
 	};
+	struct gate_limit *limit = limit_of(gate, event.client);
 
-	if (!limit_take(limit, gate->clock.mono_us() / 1000)) {
+	if (!limit_take(limit, &limit_client, now_ms)
+		|| !limit_take(&gate->limit_all, &limit_all, now_ms)) {
 		limit->suppressed++;
 		return;
 	}

@@ -17,7 +17,8 @@
 #include "ota/wire/event.h"
 
 enum {
-	GATE_SEEN = 4096
+	GATE_SEEN = 4096,
+	GATE_LIMITS = 256, /* a power of two */
 };
 
 /* The clocks, so that tests can turn them. */
@@ -30,7 +31,7 @@ struct gate_clock {
 struct gate_limit {
 	int64_t tokens_milli;
 	int64_t filled_ms;
-	int64_t suppressed;
+	int64_t suppressed; /* refusals since the last recorded one; of a client's bucket only */
 };
 
 struct gate_counters {
@@ -64,7 +65,8 @@ struct gate {
 	struct gate_clock clock;
 	struct sessions sessions;
 	struct deliver deliver;
-	struct gate_limit limit;
+	struct gate_limit limit_all;
+	struct gate_limit limit_clients[GATE_LIMITS];
 	struct gate_counters counters;
 	int64_t metrics_last[METRICS_COUNT];
 	int64_t metrics_at_us;
