@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness import Postgres, Broker, Fleet, Site  # noqa: E402
+from harness.arena import Arena  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTA_BUILD_DIR", ROOT / "build")).resolve()
@@ -96,14 +97,34 @@ def database(postgres):
     postgres.drop_database(base)
 
 
-@pytest.fixture
-def make_broker(plugin):
+def _broker_maker(plugin):
     def make(folder, options, version="2.0.11", extra=(), with_plugin=True):
         table = brokers()
         command = table.get(version) or next(iter(table.values()))
         return Broker(folder, command, plugin, options, version, extra, with_plugin)
 
     return make
+
+
+@pytest.fixture
+def make_broker(plugin):
+    return _broker_maker(plugin)
+
+
+@pytest.fixture(scope="module", params=list(brokers()))
+def arena(request, plugin, postgres, tmp_path_factory):
+    """One rollout under attack, shared by the tests of a file and checked after each of their attacks."""
+    base = postgres.create_database()
+    place = Arena(tmp_path_factory.mktemp("arena"), base, _broker_maker(plugin))
+    try:
+        place.add_broker(version=request.param)
+        yield place.open()
+        place.close()
+    finally:
+        for broker in place.brokers:
+            if broker.running():
+                broker.kill()
+        postgres.drop_database(base)
 
 
 @pytest.fixture
