@@ -38,7 +38,7 @@ build=${OTA_QUICKSTART_BUILD:-$OTA_ROOT/build}
 query() { ota_sql ota -At -F '|' -c "$1"; }
 value() { ota_sql ota -At -c "$1"; }
 is_true() { [ "$(value "$1" 2>/dev/null)" = t ]; }
-table() { ota_sql ota -P footer=off -P border=1 -c "$1" | sed 's/^/    /'; }
+table() { ota_sql ota -P footer=off -P border=1 -c "$1" | sed '/^$/d; s/^/    /'; }
 
 # --- the file server ------------------------------------------------------------------------------
 
@@ -134,9 +134,10 @@ draw() {
 	done <<<"$rows"
 }
 
-# Shows a rollout until it ends: watch rollout seconds.  Redrawn on a terminal, a line for each change otherwise.
+# Shows a rollout until it ends: watch rollout seconds.  Redrawn on a terminal; otherwise a line for each change of a
+# stage, and every two seconds.
 watch() {
-	local rows before='' next='' state end=$((SECONDS + $2)) lines=0
+	local rows before='' next='' state end=$((SECONDS + $2)) lines=0 stage_states said=0
 	while :; do
 		rows=$(stages "$1")
 		IFS='|' read -r state next < <(query "SELECT state, coalesce(next_action, '') FROM ota.rollout_progress
@@ -146,11 +147,12 @@ watch() {
 			draw "$rows"
 			printf '  %s%s  %s%s\e[K\n' "$_ota_dim" "$state" "$next" "$_ota_off"
 			lines=$(($(wc -l <<<"$rows") + 1))
-		elif [ "$rows|$state" != "$before" ]; then
+		elif stage_states="$state $(cut -d '|' -f 2 <<<"$rows" | xargs)" && { [ "$stage_states" != "$before" ] ||
+			((SECONDS >= said + 2)); }; then
 			awk -F '|' -v at="$(ota_since "$_ota_started")" -v state="$state" '
 				{ if ($2 != "waiting") text = text sprintf("  %s %s/%s ok", $1, $4, $3) ($5 > 0 ? ", " $5 " failed" : "") }
 				END { printf "  %6.1f s  %-10s%s\n", at, state, text }' <<<"$rows"
-			before="$rows|$state"
+			before=$stage_states said=$SECONDS
 		fi
 		case $state in
 		completed | halted | cancelled | superseded) break ;;
@@ -251,8 +253,11 @@ table "SELECT rollout_id, version, state, label, targeted, cohort, notified, suc
 device=$(value "SELECT device_id FROM ota.device_update WHERE rollout_id = $bad AND state IN ('rolled_back', 'failed', 'timed_out')
 	ORDER BY finished_at LIMIT 1")
 ota_say "what happened to ${device:-nobody}?  (ota.device_history)"
-table "SELECT to_char(at, 'HH24:MI:SS.MS') AS at, kind, version, rollout_id, left(detail::text, 60) AS detail
-	FROM ota.device_history WHERE device_id = '$device' ORDER BY device_history.at"
+table "SELECT to_char(h.at, 'HH24:MI:SS.MS') AS at, h.kind, h.version, h.rollout_id AS rollout,
+		concat_ws(', ', h.detail ->> 'status', h.detail ->> 'error', '-> ' || (h.detail ->> 'to'), h.detail ->> 'why',
+			h.detail ->> 'topic') AS detail
+	FROM ota.device_history h WHERE h.device_id = '$device' AND (h.rollout_id = $bad OR h.rollout_id IS NULL)
+	ORDER BY h.at, h.event_id"
 printf '\n'
 ota_ok "done in $(ota_since "$from") s after the build"
 

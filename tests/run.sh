@@ -250,8 +250,9 @@ part_sanitize() {
 	if build_asan; then
 		ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 unit_tests "unit tests ASan UBSan" asan
 		get_brokers
+		gcc -shared -fPIC -O1 -o "$OTA_TMP/no_gettext.so" "$OTA_ROOT/tests/integration/harness/no_gettext.c"
 		integration "integration ASan UBSan" asan "OTA_BROKERS=$(head -n 1 <<<"$brokers")" OTA_TIME_FACTOR=2 \
-			"OTA_PRELOAD=$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+			"OTA_PRELOAD=$(gcc -print-file-name=libasan.so) $OTA_TMP/no_gettext.so" \
 			-- -n "$((2 * $(nproc)))" -m memory
 	fi
 	if build tsan -DCMAKE_C_COMPILER=gcc -DOTA_SANITIZE=thread; then
@@ -280,21 +281,41 @@ fuzz_one() {
 	dictionary=$OTA_ROOT/tests/fuzz/${name#fuzz_}.dict
 	[ -f "$dictionary" ] || dictionary=
 	"$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
-		${dictionary:+"-dict=$dictionary"} -artifact_prefix="$logs/$name-" "$work" ${corpus:+"$corpus"}
+		${dictionary:+"-dict=$dictionary"} -artifact_prefix="$logs/$name-" "$work" ${corpus:+"$corpus"} \
+		>"$logs/$name.log" 2>&1 && echo passed >"$work.result"
+}
+
+# All of them, as many at a time as there are cores.
+fuzz_all() {
+	local target running=0
+	for target in "$@"; do
+		if ((running >= $(nproc))); then
+			wait -n || true
+			running=$((running - 1))
+		fi
+		printf 'fuzzing %s\n' "$(basename "$target")"
+		fuzz_one "$target" &
+		running=$((running + 1))
+	done
+	wait
 }
 
 part_fuzz() {
-	local target from passed=0 failed=0 name
+	local target targets=() from passed=0 failed=0 name
 	build fuzz -DCMAKE_C_COMPILER=clang "-DOTA_SANITIZE=address;undefined" -DOTA_BUILD_FUZZERS=ON \
 		-DOTA_BUILD_DEVICES=OFF || return 0
 	from=$(date +%s.%N)
 	for target in "$builds"/fuzz/tests/fuzz/fuzz_*; do
-		if [ ! -x "$target" ] || [ ! -f "$target" ]; then continue; fi
+		if [ -x "$target" ] && [ -f "$target" ]; then targets+=("$target"); fi
+	done
+	ota_run "${#targets[@]} fuzz targets, $FUZZ_SECONDS s each" "$logs/fuzz.log" fuzz_all "${targets[@]}" || true
+	for target in "${targets[@]}"; do
 		name=$(basename "$target")
-		if ota_run "$name, $FUZZ_SECONDS s" "$logs/$name.log" fuzz_one "$target"; then
+		if [ -e "$OTA_TMP/corpus-$name.result" ]; then
 			passed=$((passed + 1))
 		else
 			failed=$((failed + 1))
+			ota_bad "$name"
 			grep -E 'SUMMARY|ERROR|runtime error|broken:' "$logs/$name.log" | head -n 5 | sed 's/^/        /'
 		fi
 	done

@@ -3,4 +3,4 @@
 # shellcheck source=tests/lint/common.sh
 . "$(dirname "$0")/common.sh"
 # shellcheck disable=SC2046
-shellcheck -x $(files '*.sh' '.ci/run')
+shellcheck -x -P SCRIPTDIR $(files '*.sh' '.ci/run')

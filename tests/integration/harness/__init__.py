@@ -7,6 +7,7 @@ from .postgres import Database, Postgres
 from .process import free_port, stays, wait_for
 from .signing import KINDS, Keys, Signer, envelope, pae
 from .site import Site
+from .storm import Storm
 
-__all__ = ["Broker", "Client", "Database", "Device", "Fleet", "KINDS", "Keys", "Postgres", "Signer", "Site", "envelope",
-           "free_port", "manifest_of", "pae", "stays", "wait_for"]
+__all__ = ["Broker", "Client", "Database", "Device", "Fleet", "KINDS", "Keys", "Postgres", "Signer", "Site", "Storm",
+           "envelope", "free_port", "manifest_of", "pae", "stays", "wait_for"]

@@ -57,7 +57,8 @@ class Postgres:
             cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             preexec_fn=die_with_parent(signal.SIGINT), **self._identity)
         log.close()
-        wait_for(self.ready, 30, "PostgreSQL accepts connections")
+        wait_for(lambda: self.ready() or self.process.poll() is not None, 30, "PostgreSQL accepts connections")
+        assert self.process.poll() is None, f"PostgreSQL ended:\n{(self.folder / 'log').read_text()[-2000:]}"
 
     def ready(self):
         try:

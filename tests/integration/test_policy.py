@@ -1,0 +1,115 @@
+"""Update windows, pins and gateways: when and what a device may be told, whatever the rollouts say."""
+
+import datetime
+
+import pytest
+
+from harness import stays, wait_for
+
+pytestmark = pytest.mark.usefixtures("plugin")
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def local_now(site, zone):
+    """The database's clock, as people in that zone read it."""
+    return site.db.value("SELECT now() AT TIME ZONE %s", zone)
+
+
+def set_window(site, fleet, opens, closes, zone="UTC"):
+    """A window between two moments of the next few hours, local time."""
+    site.db.execute("SELECT ota.set_window(%s, %s, %s::text[], %s::time, %s::time)", fleet, zone, [DAYS[opens.weekday()]],
+                    opens.time(), closes.time())
+
+
+def hours(number):
+    return datetime.timedelta(hours=number)
+
+
+def close_window(site, fleet, zone="UTC"):
+    now = local_now(site, zone)
+    set_window(site, fleet, now + hours(3), now + hours(4), zone)
+
+
+@pytest.mark.brokers
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/St_Johns"])
+def test_nobody_is_told_before_the_window_opens(site, zone):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    now = local_now(site, zone)
+    opens = now + datetime.timedelta(seconds=4)
+    set_window(site, "pumps", opens, opens + hours(1), zone)
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
+    wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the update window", 3, lambda: site.describe(rollout))
+    row = site.progress(rollout)[0]
+    assert row["next_at"] == site.db.value("SELECT %s::timestamp AT TIME ZONE %s", opens, zone)
+    assert site.update_row(rollout, "dev-1")["state"] == "pending" and not device.notices()
+    notice = device.wait_notice(timeout=10)
+    assert local_now(site, zone) >= opens
+    device.update(notice)
+    site.wait_rollout(rollout, "completed")
+
+
+def test_a_closed_window_times_nobody_out(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    close_window(site, "pumps")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan(download_timeout="1 second", health_timeout="1 second"))
+    site.wait_update(rollout, "dev-1", "pending")
+    stays(lambda: site.update_row(rollout, "dev-1")["state"] == "pending" and not device.notices(), 3, "it waits")
+    assert site.db.value("SELECT ota.clear_windows('pumps')") == 1
+    device.wait_notice(timeout=5)
+
+
+def test_told_again_only_in_a_window(site):
+    """A device that vanished after its notice comes back when the window has closed."""
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan(download_timeout="6 seconds"))
+    device.wait_notice()
+    site.wait_update(rollout, "dev-1", "notified")
+    device.vanish()
+    site.wait_device("dev-1", connected=False)
+    close_window(site, "pumps")
+    again = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    stays(lambda: site.update_row(rollout, "dev-1")["state"] == "notified" and not again.notices(), 8, "beyond its deadline it waits")
+    site.db.execute("SELECT ota.clear_windows('pumps')")
+    again.update(again.wait_notice(timeout=8))
+    site.wait_rollout(rollout, "completed")
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_wait_over_closed_hours(site, counts):
+    devices = site.devices(2, fleet="pumps")
+    for device in devices:
+        site.wait_device(device.client_id, listening=True)
+    site.release("1.5.0")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan(wait="3 seconds", options={"count_closed_hours": counts}))
+    first = wait_for(lambda: [one for one in devices if one.notices()], 10, lambda: site.describe(rollout))[0]
+    close_window(site, "pumps")
+    first.update(first.notices()[0])
+    if counts:
+        # The wait runs out and the last stage opens; its device waits for the window.
+        wait_for(lambda: site.progress(rollout)[0]["label"] == "full", 10, lambda: site.describe(rollout))
+    else:
+        stays(lambda: site.progress(rollout)[0]["label"] == "some", 5, "the clock stands still")
+    wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the update window", 3, lambda: site.describe(rollout))
+    other = next(one for one in devices if one is not first)
+    assert not other.notices()
+    site.db.execute("SELECT ota.clear_windows('pumps')")
+    other.update(other.wait_notice(timeout=10))
+    site.wait_rollout(rollout, "completed")
+
+
+def test_an_emergency_does_not_wait_for_the_window(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    close_window(site, "pumps")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan(), reason="emergency: exploited in the field")
+    device.update(device.wait_notice(timeout=5))
+    site.wait_rollout(rollout, "completed")
