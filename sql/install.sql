@@ -34,6 +34,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/define_plan.sql
 \ir functions/device_update_count.sql
 \ir functions/halt_rollout.sql
+\ir functions/internal_actor.sql
 \ir functions/internal_audit.sql
 \ir functions/internal_base64.sql
 \ir functions/internal_check.sql

@@ -25,8 +25,8 @@ BEGIN
                 THEN format('rollout %s has not opened its first stage yet', id)
                 ELSE format('stage %s (%s) of rollout %s is %s', s.stage, s.label, id, s.state) END,
             HINT = 'An open or held stage can be advanced.';
-    ELSIF coalesce((r.options ->> 'approval')::boolean, false) AND r.created_by = session_user THEN
-        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = format('rollout %s was started by "%s", who cannot approve it', id, session_user),
+    ELSIF coalesce((r.options ->> 'approval')::boolean, false) AND r.created_by = ota.actor() THEN
+        RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = format('rollout %s was started by "%s", who cannot approve it', id, ota.actor()),
             HINT = 'Its plan wants approval: each further stage waits for somebody else to call ota.advance_rollout.';
     END IF;
     UPDATE ota.rollout SET advance_requested = true WHERE rollout_id = id;

@@ -194,7 +194,7 @@ BEGIN
        SET success_threshold = excluded.success_threshold, health_timeout = excluded.health_timeout,
            download_timeout = excluded.download_timeout, max_in_flight = excluded.max_in_flight,
            per_minute = excluded.per_minute, retries = excluded.retries, options = excluded.options,
-           defined_at = now(), defined_by = session_user;
+           defined_at = now(), defined_by = excluded.defined_by;
     DELETE FROM ota.plan_stage s WHERE s.plan = define_plan.plan;
     INSERT INTO ota.plan_stage (plan, stage, label, percent, wait, min_devices, hold)
     SELECT define_plan.plan, s.stage, s.label, s.percent, s.wait, s.min_devices, s.hold FROM unnest(stage) AS s;

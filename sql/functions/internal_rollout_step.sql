@@ -76,7 +76,7 @@ RETURNS text
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Take a rollout one step along ota.rollout_transition, with everything that belongs to the step, and write it down.
 -- event: start, pause, resume, halt, complete, cancel, supersede; reason: why (null: for start and complete the reason
--- stays, else "by operator"); who: in whose name (null: who this session logged in as).  Returns the new state.
+-- stays, else "by operator"); who: in whose name (null: ota.actor()).  Returns the new state.
 -- Errors: P0002 no such rollout; 55000 the step is impossible now.
 #variable_conflict use_column
 DECLARE
@@ -162,7 +162,7 @@ BEGIN
     END IF;
 
     PERFORM ota.audit('rollout', NULL, r.rollout_id, jsonb_build_object('from', r.state, 'to', target,
-        'event', rollout_step.event, 'reason', why, 'by', coalesce(rollout_step.who, session_user)));
+        'event', rollout_step.event, 'reason', why, 'by', coalesce(rollout_step.who, ota.actor())));
     RETURN target;
 END
 $$;
