@@ -2,9 +2,11 @@
 
 CREATE OR REPLACE FUNCTION ota.controller_open_stage(i_rollout_id bigint, i_stage integer, i_eligible bigint, i_size bigint)
 RETURNS bigint
-LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 -- Open a stage whose cohort, the earlier stages' devices included, has i_size devices: the first by ota.cohort_rank.
 -- Returns how many the stage added; -1 when the rollout is no longer running or the stage is not the next one.
+-- Without nested loops: nobody has counted the rows of a stage that has just been opened, and a plan made for few of them
+-- compares every device with every other.
 DECLARE
     r        ota.rollout;
     joined   bigint := 0;
@@ -18,17 +20,21 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
     SELECT count(*) INTO inside FROM ota.device_update WHERE rollout_id = i_rollout_id;
     IF i_size > inside THEN
+        -- Chosen by rank, stored by device: the indexes grow at their end instead of everywhere.
         INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
         SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version
-          FROM (SELECT e.device_id, d.listening, d.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
+          FROM (SELECT e.device_id, e.listening, e.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
                   FROM ota.eligible_devices(r.fleet, r.release_id) e
-                  JOIN ota.device d ON d.device_id = e.device_id
                  WHERE e.reason IS NULL
                    AND NOT EXISTS (SELECT 1 FROM ota.device_update u
                                     WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
                  ORDER BY rank, e.device_id
-                 LIMIT i_size - inside) c;
+                 LIMIT i_size - inside) c
+         ORDER BY c.device_id;
         GET DIAGNOSTICS joined = ROW_COUNT;
+        -- Now, not when autovacuum comes by: until then the brokers' statements, which look for a few rows every moment,
+        -- have plans for a small table.
+        ANALYZE ota.device_update;
     END IF;
     UPDATE ota.rollout_stage
        SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
