@@ -29,6 +29,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/broker_presence.sql
 \ir functions/broker_releases.sql
 \ir functions/cancel_rollout.sql
+\ir functions/clear_windows.sql
 \ir functions/controller_act.sql
 \ir functions/controller_read.sql
 \ir functions/define_plan.sql
@@ -45,11 +46,13 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/internal_semver.sql
 \ir functions/internal_targets.sql
 \ir functions/internal_triggers.sql
+\ir functions/internal_window.sql
 \ir functions/pause_rollout.sql
 \ir functions/preview_rollout.sql
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
+\ir functions/set_window.sql
 \ir functions/start_rollout.sql
 
 \ir views/denied.sql

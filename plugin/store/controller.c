@@ -52,6 +52,9 @@ static enum ota_err grant(struct controller *controller, struct pg *pg, struct r
 	int64_t granted = 0;
 	enum ota_err err = OTA_OK;
 
+	if (!row->window_open) {
+		return OTA_OK;
+	}
 	pacing_fold(&row->pacing, row->succeeded, row->attempts_failed);
 	if (row->pacing_limits.per_minute > 0) {
 		err = recent_get(controller, pg, row->id, &recent, why);
@@ -113,6 +116,20 @@ static const char *waiting_for(const struct rollout_row *row, const struct stage
 	return decision->why;
 }
 
+/* Note what the controller waits for, and until when. */
+static enum ota_err note_waiting(struct pg *pg, const struct rollout_row *row,
+	const struct stage_decision *decision, struct ota_why *why)
+{
+	bool held = strcmp(row->stage_state, "held") == 0;
+
+	if (!row->window_open && !held
+		&& (row->clock_stopped || row->counts.waiting > 0 || row->counts.told == 0)) {
+		return controller_note(pg, row, "wait for the update window", row->window_change_ms, why);
+	}
+	return controller_note(pg, row, waiting_for(row, decision),
+		decision->rule == VERDICT_RULE_CLOCK ? row->wait_until_ms : 0, why);
+}
+
 /* Close the stage as passed and go on: to the next stage, or to the end. */
 static enum ota_err pass_stage(struct controller *controller, struct pg *pg,
 	struct rollout_row *row, const char *verdict, struct ota_why *why)
@@ -162,9 +179,7 @@ static enum ota_err run_open_stage(struct controller *controller, struct pg *pg,
 		return controller_close(pg, row, "held", decision.why, why);
 	}
 	err = grant(controller, pg, row, done, why);
-	return err ? err
-			   : controller_note(pg, row, waiting_for(row, &decision),
-				   decision.rule == VERDICT_RULE_CLOCK ? row->wait_until_ms : 0, why);
+	return err ? err : note_waiting(pg, row, &decision, why);
 }
 
 /* A completed rollout still serves devices that had been away, and is still judged. */
@@ -184,6 +199,9 @@ static enum ota_err serve_latecomers(struct controller *controller, struct pg *p
 	}
 	done->active = true;
 	err = grant(controller, pg, row, done, why);
+	if (!err && !row->window_open && row->counts.waiting > 0) {
+		return controller_note(pg, row, "wait for the update window", row->window_change_ms, why);
+	}
 	return err ? err : controller_note(pg, row, NULL, 0, why);
 }
 
@@ -215,6 +233,10 @@ static enum ota_err run_one(struct controller *controller, struct pg *pg, struct
 		if (row->stage == 0) {
 			done->acted = true;
 			return controller_open(controller, pg, row, why);
+		}
+		if (row->clock_due) {
+			done->acted = true;
+			return controller_call(pg, "SELECT ota.controller_clock($1)", 1, &row->id, NULL, why);
 		}
 		return row->stage_state ? run_open_stage(controller, pg, row, done, why) : OTA_OK;
 	case ROLLOUT_COMPLETED:

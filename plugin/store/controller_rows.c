@@ -50,7 +50,11 @@ enum {
 	C_ALL_SUCCEEDED,
 	C_NEXT_PERCENT,
 	C_NEXT_MIN,
-	C_NEXT_LABEL
+	C_NEXT_LABEL,
+	C_WINDOW_OPEN,
+	C_WINDOW_CHANGE,
+	C_CLOCK_STOPPED,
+	C_CLOCK_DUE
 };
 
 bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
@@ -95,6 +99,10 @@ bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
 	row->all_in_flight = pg_int(rows, n, C_ALL_IN_FLIGHT);
 	row->next_percent_milli = (int32_t)pg_int(rows, n, C_NEXT_PERCENT);
 	row->next_min_devices = pg_int(rows, n, C_NEXT_MIN);
+	row->window_open = pg_bool(rows, n, C_WINDOW_OPEN);
+	row->window_change_ms = pg_int(rows, n, C_WINDOW_CHANGE);
+	row->clock_stopped = pg_bool(rows, n, C_CLOCK_STOPPED);
+	row->clock_due = pg_bool(rows, n, C_CLOCK_DUE);
 	return true;
 }
 

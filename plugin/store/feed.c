@@ -116,7 +116,7 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 	feed->round++;
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		int64_t id = pg_int(rows, n, 0);
-		const char *state = pg_text(rows, n, 1);
+		bool live = pg_bool(rows, n, 1);
 		const char *report = pg_text(rows, n, 2);
 		struct known_rollout *known = NULL;
 		struct change *change;
@@ -131,20 +131,20 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 			break;
 		}
 		known->round = feed->round;
-		if (known->report && report && strcmp(known->report, report) == 0) {
+		if (known->report && report && strcmp(known->report, report) == 0 && known->live == live) {
 			continue;
 		}
 		change = change_new(CHANGE_ROLLOUT);
 		if (change) {
 			change->rollout = id;
-			change->live =
-				state && (strcmp(state, "running") == 0 || strcmp(state, "completed") == 0);
+			change->live = live;
 			change->text = feed_copy(report);
 		}
 		err = feed_push(feed, change, why);
 		if (!err) {
 			free(known->report);
 			known->report = feed_copy(report);
+			known->live = live;
 		}
 	}
 	PQclear(rows);

@@ -1,6 +1,7 @@
 /* What feed.c and feed_releases.c share; see ota/store/feed.h. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ota/base/table.h"
@@ -22,6 +23,7 @@ struct known_release {
 struct known_rollout {
 	int64_t id;
 	char *report; /* as last told to the gate */
+	bool live;    /* the same */
 	uint64_t round;
 	UT_hash_handle hh;
 };

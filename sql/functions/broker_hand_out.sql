@@ -7,6 +7,9 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Mark up to i_limit granted devices of this broker as notified and return them; the broker then tells them, once.
 -- Also devices that came back without having started, whose time to be told again has come (again = true).
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
+-- Rollouts whose update window is closed wait.
+DECLARE
+    open  bigint[];
 BEGIN
     PERFORM 1 FROM ota.rollout r
       WHERE r.state IN ('running', 'completed')
@@ -15,18 +18,28 @@ BEGIN
           OR r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
                                WHERE u.retell_at <= now() AND u.state = 'notified'))
       ORDER BY r.rollout_id FOR SHARE;
+    open := ARRAY(
+        SELECT r.rollout_id FROM ota.rollout r
+         WHERE r.state IN ('running', 'completed')
+           AND (r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
+                                  WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL)
+             OR r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
+                                  WHERE u.retell_at <= now() AND u.state = 'notified'))
+           AND ota.rollout_may_tell(r));
     RETURN QUERY
     -- Two lists, because rows cannot be locked inside a UNION.
     WITH fresh AS (
         SELECT u.rollout_id, u.device_id, false AS again
           FROM ota.device_update u
           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+           AND r.rollout_id = ANY (open)
          WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
          ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), returned AS (
         SELECT u.rollout_id, u.device_id, true AS again
           FROM ota.device_update u
           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+           AND r.rollout_id = ANY (open)
           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
          WHERE u.retell_at <= now() AND u.state = 'notified'
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
@@ -34,7 +47,11 @@ BEGIN
         SELECT * FROM fresh UNION ALL SELECT * FROM returned
     ), told AS (
         UPDATE ota.device_update u
-           SET state = 'notified', notified_at = now(), deadline = now() + r.download_timeout, told_session = d.session,
+           SET state = 'notified', told_session = d.session,
+               -- However often it comes back without having started, twice the time is the end of it.
+               notified_at = CASE WHEN p.again THEN u.notified_at ELSE now() END,
+               deadline = CASE WHEN p.again THEN least(now() + r.download_timeout, u.notified_at + 2 * r.download_timeout)
+                               ELSE now() + r.download_timeout END,
                boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
                boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,
                error = NULL, from_version = d.version
@@ -82,11 +99,13 @@ $$;
 COMMENT ON FUNCTION ota.broker_recalls(text, integer) IS 'Plugin: take the recalls that this broker has to send';
 
 CREATE OR REPLACE FUNCTION ota.broker_rollouts()
-RETURNS TABLE (rollout_id bigint, state text, report text)
+RETURNS TABLE (rollout_id bigint, live boolean, report text)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
-    -- The rollouts that still matter, each with its figures as JSON for $SYS.
-    SELECT p.rollout_id, p.state, row_to_json(p)::text
+    -- The rollouts that still matter, each with its figures as JSON for $SYS.  live: its notices may be delivered now, the
+    -- copies that wait for a device in the broker included.
+    SELECT p.rollout_id, p.state IN ('running', 'completed') AND ota.rollout_may_tell(o), row_to_json(p)::text
       FROM ota.rollout_progress p
+      JOIN ota.rollout o ON o.rollout_id = p.rollout_id
      WHERE p.state IN ('scheduled', 'running', 'paused')
         OR p.rollout_id IN (SELECT max(r.rollout_id) FROM ota.rollout r GROUP BY r.fleet)
      ORDER BY p.rollout_id;

@@ -38,7 +38,9 @@ BEGIN
     END IF;
     UPDATE ota.rollout_stage
        SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
-           cohort = inside + joined, added = joined
+           cohort = inside + joined, added = joined,
+           -- Whatever count_closed_hours says, a wait begins when the first device could be told.
+           stopped_at = CASE WHEN NOT ota.rollout_may_tell(r) THEN now() END
      WHERE rollout_id = i_rollout_id AND stage = i_stage;
     UPDATE ota.rollout SET current_stage = i_stage, advance_requested = false WHERE rollout_id = i_rollout_id;
     PERFORM ota.audit('stage_opened', NULL, i_rollout_id, jsonb_build_object('stage', i_stage, 'eligible', i_eligible,
@@ -65,16 +67,45 @@ END
 $$;
 COMMENT ON FUNCTION ota.controller_close_stage(bigint, integer, text, text) IS 'Plugin: store the verdict on a stage';
 
+CREATE OR REPLACE FUNCTION ota.controller_clock(i_rollout_id bigint)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- The update window has opened or closed: stop the clock of the open stage's wait, or let it go on.  It stands still while
+-- the stage has not seen an open window yet and, with count_closed_hours false, whenever the window is closed.
+-- Returns whether anything changed.
+DECLARE
+    r        ota.rollout;
+    changed  boolean := false;
+BEGIN
+    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    IF NOT FOUND OR r.state <> 'running' THEN
+        RETURN false;
+    END IF;
+    IF ota.rollout_may_tell(r) THEN
+        UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - stopped_at), stopped_at = NULL
+         WHERE rollout_id = i_rollout_id AND stage = r.current_stage AND stopped_at IS NOT NULL;
+        changed := FOUND;
+    ELSIF NOT coalesce((r.options ->> 'count_closed_hours')::boolean, true) THEN
+        UPDATE ota.rollout_stage SET stopped_at = now()
+         WHERE rollout_id = i_rollout_id AND stage = r.current_stage AND state = 'open' AND stopped_at IS NULL;
+        changed := FOUND;
+    END IF;
+    RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_clock(bigint) IS 'Plugin: stop or start a stage''s wait, as the update window says';
+
 CREATE OR REPLACE FUNCTION ota.controller_grant(i_rollout_id bigint, i_count bigint)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- Give up to i_count listening devices, in the order of their rank, a slot in the present stage.
+-- Give up to i_count listening devices, in the order of their rank, a slot in the present stage; nobody while the update
+-- window is closed.
 DECLARE
     r        ota.rollout;
     granted  bigint;
 BEGIN
     SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR SHARE;
-    IF NOT FOUND OR r.state NOT IN ('running', 'completed') THEN
+    IF NOT FOUND OR r.state NOT IN ('running', 'completed') OR NOT ota.rollout_may_tell(r) THEN
         RETURN 0;
     END IF;
     WITH picked AS (
@@ -120,13 +151,21 @@ CREATE OR REPLACE FUNCTION ota.controller_expired(i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- Devices whose deadline has passed.  A broker that is cut off from the database may hold their reports: while it was
-    -- last heard of less than ten minutes but more than ten seconds ago its devices are left alone.
+    -- last heard of less than ten minutes but more than ten seconds ago its devices are left alone.  So are devices that have
+    -- come back without having started and wait for the update window to be told again, or are told next.
     SELECT u.device_id, u.rollout_id
       FROM ota.device_update u
       LEFT JOIN ota.broker b ON b.broker = u.broker
      WHERE u.deadline < now()
        AND u.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
        AND (b.alive_at IS NULL OR b.alive_at > now() - interval '10 seconds' OR b.alive_at < now() - interval '10 minutes')
+       AND NOT (u.state = 'notified' AND u.retell_at IS NOT NULL
+                AND EXISTS (SELECT FROM ota.rollout r
+                              JOIN ota.device d ON d.device_id = u.device_id
+                              LEFT JOIN ota.broker h ON h.broker = d.broker
+                             WHERE r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
+                               AND (NOT ota.rollout_may_tell(r)
+                                 OR u.retell_at <= now() AND d.listening AND h.alive_at > now() - interval '10 seconds')))
      ORDER BY u.deadline LIMIT i_limit;
 $$;
 COMMENT ON FUNCTION ota.controller_expired(integer) IS 'Plugin: devices that kept silent beyond their deadline';

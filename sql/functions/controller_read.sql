@@ -8,7 +8,8 @@ RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version t
     stage_state text, label text, remaining_ms bigint, wait_until_ms bigint, hold boolean, cohort bigint, added bigint,
     in_flight bigint, succeeded bigint, failed bigint, attempts_failed bigint, forgiven_ok bigint, forgiven_failed bigint,
     pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint, all_succeeded bigint,
-    next_percent_milli integer, next_min_devices integer, next_label text)
+    next_percent_milli integer, next_min_devices integer, next_label text,
+    window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
            r.current_stage, n.stages, r.advance_requested, r.next_action, (extract(epoch FROM r.next_at) * 1000)::bigint,
@@ -18,11 +19,15 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
            coalesce(r.options ->> 'pacing', 'slow_start') = 'slow_start',
            coalesce((r.options ->> 'approval')::boolean, false),
            coalesce(r.max_in_flight, 0), coalesce(r.per_minute, 0),
-           s.state, s.label, (extract(epoch FROM s.wait_until - now()) * 1000)::bigint,
+           s.state, s.label, (extract(epoch FROM s.wait_until - coalesce(s.stopped_at, now())) * 1000)::bigint,
            (extract(epoch FROM s.wait_until) * 1000)::bigint, s.hold, s.cohort, s.added,
            s.in_flight, s.succeeded, s.failed, s.attempts_failed, s.forgiven_ok, s.forgiven_failed,
            s.pacing_window, s.pacing_ok, s.pacing_bad, n.in_flight, n.succeeded,
-           round(x.percent * 1000)::integer, x.min_devices, x.label
+           round(x.percent * 1000)::integer, x.min_devices, x.label,
+           coalesce(w.open, true), (extract(epoch FROM w.next_change) * 1000)::bigint, s.stopped_at IS NOT NULL,
+           r.state = 'running' AND s.state = 'open' AND
+           CASE WHEN coalesce(w.open, true) THEN s.stopped_at IS NOT NULL
+                ELSE s.stopped_at IS NULL AND NOT coalesce((r.options ->> 'count_closed_hours')::boolean, true) END
       FROM ota.rollout r
       JOIN ota.release l ON l.release_id = r.release_id
       JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight,
@@ -30,6 +35,7 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
                       FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
       LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
       LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1
+      LEFT JOIN LATERAL ota.window_state(r.fleet, now()) w ON NOT r.any_time
      WHERE r.state IN ('scheduled', 'running', 'paused', 'completed')
      ORDER BY r.rollout_id;
 $$;

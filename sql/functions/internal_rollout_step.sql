@@ -63,7 +63,9 @@ BEGIN
        AND r.rollout_id = u.rollout_id AND d.device_id = u.device_id AND d.fleet = r.fleet;
     -- After the rows, whose trigger moves the counters.  The time of the halt is not counted as the stage's wait.
     UPDATE ota.rollout_stage
-       SET state = 'open', closed_at = NULL, verdict = NULL, wait_until = wait_until + (now() - closed_at),
+       SET state = 'open', closed_at = NULL, verdict = NULL,
+           -- A clock that stands still for the update window is put forward when that opens.
+           wait_until = wait_until + CASE WHEN stopped_at IS NULL THEN now() - closed_at ELSE interval '0' END,
            forgiven_ok = succeeded, forgiven_failed = failed,
            pacing_window = 0, pacing_ok = succeeded, pacing_bad = attempts_failed
      WHERE rollout_id = i_rollout_id AND stage = i_stage AND state = 'halted';
@@ -152,7 +154,7 @@ BEGIN
     -- The time of a pause is not counted as the open stage's wait, whatever ends the pause.
     IF r.state = 'paused' AND r.paused_at IS NOT NULL THEN
         UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - r.paused_at)
-         WHERE rollout_id = r.rollout_id AND state = 'open';
+         WHERE rollout_id = r.rollout_id AND state = 'open' AND stopped_at IS NULL;
     END IF;
     IF target IN ('halted', 'cancelled', 'superseded') THEN
         -- A halt of a completed rollout closes its last stage over again, so that resuming can open it.

@@ -7,8 +7,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Create a rollout: scheduled, until the controller (one of the brokers) starts it, which it does at once unless start_at is ahead.
 -- fleet, version, plan: which release goes to whom and how; the plan is copied.  start_at: when, null or past: now.  reason: why.
 -- Other rollouts of the fleet are superseded when this one starts; a scheduled one that waits for a later time with a newer release stays.
--- A reason that begins with "emergency:" and goes on makes it one stage of the whole fleet, whatever the plan's stages; slow
--- start and early halt still hold.
+-- A reason that begins with "emergency:" and goes on makes it one stage of the whole fleet, whatever the plan's stages and the
+-- fleet's update windows; slow start and early halt still hold.
 -- Returns the rollout's number.  Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan;
 -- 55000 the release is not verified, the fleet is pinned elsewhere or in a rollout of a release that is as new.
 #variable_conflict use_column
@@ -28,10 +28,10 @@ BEGIN
     r := ota.rollout_prepare(start_rollout.fleet, start_rollout.version, start_rollout.plan, false);
 
     INSERT INTO ota.rollout (fleet, release_id, plan, reason, start_at, next_action, next_at, success_threshold, health_timeout,
-            download_timeout, max_in_flight, per_minute, retries, options)
+            download_timeout, max_in_flight, per_minute, retries, options, any_time)
     SELECT start_rollout.fleet, r.release_id, p.plan, why, coalesce(start_rollout.start_at, now()), 'starts',
            greatest(start_rollout.start_at, now()), p.success_threshold, p.health_timeout, p.download_timeout, p.max_in_flight,
-           p.per_minute, p.retries, p.options
+           p.per_minute, p.retries, p.options, emergency
       FROM ota.plan p WHERE p.plan = start_rollout.plan
     RETURNING rollout_id INTO id;
     IF emergency THEN

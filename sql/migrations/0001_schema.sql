@@ -30,7 +30,8 @@ COMMENT ON DOMAIN ota.topic_name IS '1..128 bytes without /, +, #, control chara
 
 CREATE TABLE ota.fleet (
     fleet           ota.topic_name PRIMARY KEY,
-    timezone        text        NOT NULL DEFAULT 'UTC',
+    timezone        text        NOT NULL DEFAULT 'UTC'
+                    CHECK (timestamptz '2000-01-01 00:00:00+00' AT TIME ZONE timezone IS NOT NULL),
     pinned_version  text,
     created_at      timestamptz NOT NULL DEFAULT now()
 );
@@ -38,6 +39,19 @@ COMMENT ON TABLE  ota.fleet IS 'A named set of devices that get the same firmwar
 COMMENT ON COLUMN ota.fleet.timezone IS 'Time zone of the fleet''s update windows, a name PostgreSQL knows';
 COMMENT ON COLUMN ota.fleet.pinned_version IS 'Held at this version: rollouts of others leave the fleet alone';
 INSERT INTO ota.fleet (fleet) VALUES ('default');
+
+CREATE TABLE ota.fleet_window (
+    fleet     ota.topic_name NOT NULL REFERENCES ota.fleet ON UPDATE CASCADE ON DELETE CASCADE,
+    days      integer[]   NOT NULL CHECK (cardinality(days) BETWEEN 1 AND 7 AND days <@ ARRAY[1, 2, 3, 4, 5, 6, 7]),
+    opens     time        NOT NULL CHECK (opens < time '24:00'),
+    closes    time        NOT NULL CHECK (closes <> opens),
+    added_at  timestamptz NOT NULL DEFAULT now(),
+    added_by  text        NOT NULL DEFAULT session_user,
+    PRIMARY KEY (fleet, days, opens, closes)
+);
+COMMENT ON TABLE  ota.fleet_window IS 'When a fleet may be told of updates, every week; a fleet without a row: always';
+COMMENT ON COLUMN ota.fleet_window.days IS 'Days on which it opens, 1 Monday to 7 Sunday, in the fleet''s time zone';
+COMMENT ON COLUMN ota.fleet_window.closes IS 'On the day it opened, or on the next one when that is not after the opening';
 
 CREATE TABLE ota.broker (
     broker      text        PRIMARY KEY,
@@ -169,12 +183,14 @@ CREATE TABLE ota.rollout (
     max_in_flight      integer,
     per_minute         integer,
     retries            integer     NOT NULL,
-    options            jsonb       NOT NULL
+    options            jsonb       NOT NULL,
+    any_time           boolean     NOT NULL DEFAULT false
 );
 COMMENT ON TABLE  ota.rollout IS 'One release going to one fleet by one plan; the plan''s numbers are copied here at the start';
 COMMENT ON COLUMN ota.rollout.reason IS 'Why it is in its present state';
 COMMENT ON COLUMN ota.rollout.current_stage IS 'The stage opened last; 0: none yet';
 COMMENT ON COLUMN ota.rollout.next_action IS 'What the controller does next, in words';
+COMMENT ON COLUMN ota.rollout.any_time IS 'The fleet''s update windows do not hold it: an emergency, or a device''s pin';
 CREATE UNIQUE INDEX rollout_active_fleet ON ota.rollout (fleet) WHERE state IN ('running', 'paused');
 CREATE INDEX rollout_state ON ota.rollout (state);
 
@@ -220,6 +236,7 @@ CREATE TABLE ota.rollout_stage (
                     CHECK (state IN ('waiting', 'open', 'held', 'passed', 'halted')),
     opened_at       timestamptz,
     wait_until      timestamptz,
+    stopped_at      timestamptz,
     closed_at       timestamptz,
     eligible        bigint,
     cohort          bigint,
@@ -240,6 +257,7 @@ CREATE TABLE ota.rollout_stage (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE  ota.rollout_stage IS 'The stages of a rollout with their counters, which a trigger on ota.device_update keeps';
 COMMENT ON COLUMN ota.rollout_stage.eligible IS 'Devices that could get the release when the stage opened: what the percentage is of';
+COMMENT ON COLUMN ota.rollout_stage.stopped_at IS 'Since when its wait stands still because the update window is closed; null: it runs';
 COMMENT ON COLUMN ota.rollout_stage.cohort IS 'Devices of this stage and of those before it';
 COMMENT ON COLUMN ota.rollout_stage.notified IS 'Devices told in this stage (latecomers of earlier stages too)';
 COMMENT ON COLUMN ota.rollout_stage.forgiven_failed IS 'Failures before an operator resumed a halted stage: they count no more';

@@ -38,7 +38,7 @@ def test_nobody_is_told_before_the_window_opens(site, zone):
     site.wait_device("dev-1", listening=True)
     site.release("1.5.0")
     now = local_now(site, zone)
-    opens = now + datetime.timedelta(seconds=4)
+    opens = now.replace(microsecond=0) + datetime.timedelta(seconds=5)
     set_window(site, "pumps", opens, opens + hours(1), zone)
     rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
     wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the update window", 3, lambda: site.describe(rollout))
