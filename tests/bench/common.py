@@ -1,0 +1,156 @@
+"""What the benchmarks share: servers, load generators, figures, and the table at the end."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from harness import Broker, Fleet, Postgres, Site, wait_for  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("OTA_BUILD_DIR", ROOT / "build")).resolve()
+PLUGIN = BUILD / "mosquitto_ota.so"
+# A broker that says little: the harness logs everything, which would be most of what is measured.
+QUIET = ("log_type none", "log_type error", "log_type warning", "log_type notice", "max_connections -1")
+
+
+class Bench:
+    """One run: what it wants (quick or full), its servers, its rows."""
+
+    def __init__(self, quick):
+        self.quick = quick
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ota-bench."))
+        self.folder.chmod(0o711)
+        self.postgres = Postgres(self.folder / "pg")
+        self.postgres.start()
+        self.rows = []
+        self._count = 0
+
+    def close(self):
+        self.postgres.destroy()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def size(self, full, quick):
+        return quick if self.quick else full
+
+    @property
+    def rounds(self):
+        return 1 if self.quick else 3
+
+    def sub_folder(self):
+        self._count += 1
+        path = self.folder / f"run{self._count}"
+        path.mkdir()
+        return path
+
+    @contextlib.contextmanager
+    def site(self, start=True, postgres=None, **options):
+        """A fresh database with one broker that has the plugin; `site.folder` is the run's own."""
+        server = postgres or self.postgres
+        database = server.create_database()
+        site = Site(self.sub_folder(), database, make_broker)
+        try:
+            site.add_broker(extra=QUIET, start=start, **options)
+            yield site
+        finally:
+            site.close()
+            server.drop_database(database)
+
+    @contextlib.contextmanager
+    def plain_broker(self, extra=()):
+        """A broker without the plugin."""
+        broker = make_broker(self.sub_folder(), {}, extra=[*QUIET, *extra], with_plugin=False)
+        broker.start()
+        try:
+            yield broker
+        finally:
+            broker.stop()
+
+    @contextlib.contextmanager
+    def fleet(self, site, devices, **options):
+        """Simulated devices that are connected and listening."""
+        runner = Fleet(BUILD / "examples" / "fleet" / "mosquitto_ota_fleet", site.folder)
+        try:
+            run = runner.start(site.broker, devices, connect_rate=2000, **options)
+            run.runner = runner
+            wait_for(lambda: site.db.value("SELECT count(*) FROM ota.device WHERE listening") >= devices, 120,
+                     lambda: f"{devices} devices are listening:\n{run.log()[-500:]}", every=0.2)
+            yield run
+        finally:
+            runner.close()
+
+    # -- figures
+
+    def row(self, name, values, unit, baseline=None, note=""):
+        """Notes one line of the table; `baseline` are the values of the same run it is compared with."""
+        values = list(values)
+        ratio = statistics.median(values) / statistics.median(baseline) if baseline else None
+        self.rows.append((name, statistics.median(values), min(values), max(values), unit, ratio, note))
+        print(f"  {name}: {', '.join(figure(value) for value in values)} {unit} {note}", flush=True)
+
+    def table(self):
+        heads = ("what", "median", "least", "most", "unit", "ratio", "note")
+        lines = [(name, figure(median), figure(low), figure(high), unit, "" if ratio is None else f"{ratio:.3f}", note)
+                 for name, median, low, high, unit, ratio, note in self.rows]
+        widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+        for line in [heads, tuple("-" * width for width in widths), *lines]:
+            print("  ".join(text.rjust(width) if 1 <= i <= 3 or i == 5 else text.ljust(width)
+                            for i, (text, width) in enumerate(zip(line, widths))).rstrip())
+
+
+def figure(value):
+    """Three significant digits, thousands apart."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def make_broker(folder, options, version="2.0.11", extra=(), with_plugin=True):
+    command = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    return Broker(folder, command, PLUGIN, options, version, extra, with_plugin)
+
+
+def load(*arguments, prefix="load"):
+    """Runs the load generator to its end and returns what it measured."""
+    done = subprocess.run([BUILD / "tests" / "bench" / "load", *map(str, arguments)], stdout=subprocess.PIPE, check=True,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "LOAD_PREFIX": prefix})
+    return json.loads(done.stdout)
+
+
+class Ping:
+    """A client that pings the broker while something else goes on."""
+
+    def __init__(self, broker):
+        self.process = subprocess.Popen([BUILD / "tests" / "bench" / "ping", str(broker.port), "600000"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self):
+        """Round trips in seconds: median, p99, max."""
+        out, _ = self.process.communicate(b"\n")
+        return json.loads(out)
+
+
+def cpu_seconds(process, thread=True):
+    """Processor time of a process's first thread (or of all of it)."""
+    tasks = [process.pid] if thread else [int(path.name) for path in pathlib.Path(f"/proc/{process.pid}/task").iterdir()]
+    return sum(int(pathlib.Path(f"/proc/{process.pid}/task/{task}/schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def wall():
+    return time.time()

@@ -1,0 +1,66 @@
+"""A stage opens for many connected devices: how long until the last of them is told, and what others feel meanwhile."""
+
+import datetime
+import os
+
+from common import Ping, cpu_seconds, wait_for
+
+
+def _seconds(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def opening(bench, devices):
+    """Seconds from opened_at to the first and to the last notice; the slowest PINGRESP of another client; broker's time."""
+    with bench.site() as site, bench.fleet(site, devices, fault="silent=100%") as run:
+        site.release("2.0.0")
+        site.plan("wide", ("first", 0.1, "0 seconds"), ("full", 100, "0 seconds"), options={"pacing": "none"},
+                  success_threshold=0.5)
+        rollout = site.start_rollout("default", "2.0.0", "wide")
+        first = max(1, devices // 1000)
+        wait_for(lambda: len(run.notices()) >= first, 30, lambda: site.describe(rollout))
+        with Ping(site.broker) as ping:
+            before = cpu_seconds(site.broker.process)
+            site.order("advance", rollout)
+            size = run.notices_path.stat().st_size
+            expected = size // first * devices * 0.9  # reading the lines costs processor time of its own
+
+            def complete():
+                return (os.stat(run.notices_path).st_size >= expected
+                        and len(run.notices()) >= devices)
+
+            wait_for(complete, 60, lambda: f"{len(run.notices())} notices\n{site.describe(rollout)}", every=0.25)
+            broker = cpu_seconds(site.broker.process) - before
+            pings = ping.end()
+        opened = site.stages(rollout)[1]["opened_at"].timestamp()
+        told = sorted(_seconds(notice["ts"]) for notice in run.notices()[first:])
+        assert len({notice["device"] for notice in run.notices()}) == devices
+        return told[0] - opened, told[-1] - opened, pings, broker
+
+
+def idle_pings(bench, devices):
+    """The same fleet with nothing going on: what a ping takes on this machine at this moment."""
+    with bench.site() as site, bench.fleet(site, devices, fault="silent=100%"), Ping(site.broker) as ping:
+        try:
+            wait_for(lambda: False, 3)
+        except AssertionError:
+            pass
+        return ping.end()
+
+
+def run(bench):
+    for devices in bench.size((10_000, 15_000), (500,)):
+        results = []
+        idle = []
+        for _ in range(bench.rounds):
+            idle.append(idle_pings(bench, devices))
+            results.append(opening(bench, devices))
+        name = f"stage {devices:,}"
+        bench.row(f"{name}: opened to first notice", [result[0] for result in results], "s")
+        bench.row(f"{name}: opened to last notice", [result[1] for result in results], "s", note="target 3 s")
+        bench.row(f"{name}: slowest ping, idle", [one["max"] * 1e3 for one in idle], "ms")
+        bench.row(f"{name}: slowest ping meanwhile", [result[2]["max"] * 1e3 for result in results], "ms",
+                  [one["max"] * 1e3 for one in idle], "target 100 ms")
+        bench.row(f"{name}: p99 ping meanwhile", [result[2]["p99"] * 1e3 for result in results], "ms",
+                  [one["p99"] * 1e3 for one in idle])
+        bench.row(f"{name}: broker thread", [result[3] / devices * 1e6 for result in results], "µs/notice")
