@@ -94,7 +94,8 @@ BEGIN
             HINT = 'A fleet has at most 50; ota.clear_windows removes them.';
     END IF;
     UPDATE ota.fleet o SET timezone = zone WHERE o.fleet = f.fleet AND o.timezone <> zone;
-    INSERT INTO ota.fleet_window (fleet, days, opens, closes) VALUES (f.fleet, kept, set_window.opens, set_window.closes)
+    INSERT INTO ota.fleet_window (fleet, days, opens, closes, added_by)
+    VALUES (f.fleet, kept, set_window.opens, set_window.closes, ota.actor())
     ON CONFLICT DO NOTHING;
     PERFORM ota.audit('window_set', NULL, NULL, jsonb_build_object('fleet', f.fleet, 'timezone', zone,
         'days', kept, 'opens', set_window.opens, 'closes', set_window.closes, 'former_timezone', nullif(f.timezone, zone),

@@ -6,7 +6,7 @@ from harness import stays, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
 # Strict: the day it works, the test fails until this mark is taken away.
-unbuilt = pytest.mark.xfail(strict=True, reason="ota.pin_*, ota.set_window: in the contract, not built yet")
+unbuilt = pytest.mark.xfail(strict=True, reason="ota.pin_*: in the contract, not built yet")
 
 
 class Running:
@@ -168,7 +168,6 @@ def test_pinned_fleet_refuses_other_versions(site):
     stays(lambda: not any(device.notices() for device in devices), 2)
 
 
-@unbuilt
 def test_closed_window_holds_everything_back(site):
     site.quick_plan(wait="1 second")
     site.release("1.5.0")
