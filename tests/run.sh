@@ -255,7 +255,8 @@ part_sanitize() {
 			"OTA_PRELOAD=$(gcc -print-file-name=libasan.so) $OTA_TMP/no_gettext.so" \
 			-- -n "$((2 * $(nproc)))" -m memory
 	fi
-	if build tsan -DCMAKE_C_COMPILER=gcc -DOTA_SANITIZE=thread; then
+	# Not the simulated devices: they use libmosquitto, whose locks are not ours.
+	if build tsan -DCMAKE_C_COMPILER=gcc -DOTA_SANITIZE=thread -DOTA_BUILD_DEVICES=OFF; then
 		# Without address randomisation: this ThreadSanitizer does not know newer kernels' layouts.
 		TSAN_OPTIONS=halt_on_error=1 unit_tests "unit tests TSan" tsan setarch "$(uname -m)" -R
 	fi
@@ -324,23 +325,29 @@ part_fuzz() {
 
 # --- all ------------------------------------------------------------------------------------------
 
-ota_title "packages"
-# shellcheck disable=SC2086 # lists of names
-ota_install $OTA_PACKAGES_RUN $OTA_PACKAGES_TEST
-for part in $PARTS; do
-	wanted "$part" || continue
-	ota_title "$part"
-	"part_$part"
-done
+# One function, read to its end before it runs: the file may change meanwhile.
+main() {
+	local part passed failed
+	ota_title "packages"
+	# shellcheck disable=SC2086 # lists of names
+	ota_install $OTA_PACKAGES_RUN $OTA_PACKAGES_TEST
+	for part in $PARTS; do
+		wanted "$part" || continue
+		ota_title "$part"
+		"part_$part"
+	done
 
-ota_title "results"
-awk -F '|' '{ printf "  %-26s %6d passed %5d failed %8.1f s\n", $1, $2, $3, $4 }' "$results"
-read -r passed failed < <(awk -F '|' '{ p += $2; f += $3 } END { print p + 0, f + 0 }' "$results")
-printf '  %-26s %s s in all\n' "" "$(ota_since "$begun")"
-if [ "$failed" != 0 ] || [ "$passed" = 0 ]; then
-	printf '  logs are in %s\n' "$logs"
-else
-	rm -rf "$logs"
-fi
-printf '\n%s passed, %s failed\n' "$passed" "$failed"
-[ "$failed" = 0 ] && [ "$passed" != 0 ]
+	ota_title "results"
+	awk -F '|' '{ printf "  %-26s %6d passed %5d failed %8.1f s\n", $1, $2, $3, $4 }' "$results"
+	read -r passed failed < <(awk -F '|' '{ p += $2; f += $3 } END { print p + 0, f + 0 }' "$results")
+	printf '  %-26s %s s in all\n' "" "$(ota_since "$begun")"
+	if [ "$failed" != 0 ] || [ "$passed" = 0 ]; then
+		printf '  logs are in %s\n' "$logs"
+	else
+		rm -rf "$logs"
+	fi
+	printf '\n%s passed, %s failed\n' "$passed" "$failed"
+	[ "$failed" = 0 ] && [ "$passed" != 0 ]
+}
+
+main; exit
