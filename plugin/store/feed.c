@@ -14,6 +14,15 @@ enum {
 	RECALLS_MAX = 1000,
 };
 
+static void warn_open_directory(struct feed *feed)
+{
+	if (keyring_directory_open(feed->options->trusted_keys)) {
+		logring_printf(feed->log, LOG_LEVEL_WARNING,
+			"key directory %s may be written by others: whoever puts a key there is trusted; chmod o-w",
+			feed->options->trusted_keys);
+	}
+}
+
 struct feed *feed_new(const struct options *options, struct keyring *keyring, struct queue *changes,
 	struct logring *log)
 {
@@ -24,6 +33,7 @@ struct feed *feed_new(const struct options *options, struct keyring *keyring, st
 		feed->keyring = keyring;
 		feed->changes = changes;
 		feed->log = log;
+		warn_open_directory(feed);
 	}
 	return feed;
 }
@@ -62,14 +72,21 @@ void feed_reload_keys(struct feed *feed)
 {
 	struct keyring *keyring = NULL;
 	struct ota_why why = { "" };
+	enum ota_err err = keyring_load(feed->options->trusted_keys, note_key, feed, &keyring, &why);
 
-	if (keyring_load(feed->options->trusted_keys, note_key, feed, &keyring, &why)) {
+	/* The last key has left the directory: it is revoked like any other.  A directory that cannot be read revokes nothing. */
+	if (err == OTA_ERR_INVALID) {
+		logring_printf(feed->log, LOG_LEVEL_ERROR, "nothing is trusted any more: %s", why.text);
+		err = keyring_none(&keyring);
+	}
+	if (err) {
 		logring_printf(feed->log, LOG_LEVEL_ERROR,
 			"the trusted keys were not read again, the earlier ones stay: %s", why.text);
 		return;
 	}
 	keyring_free(feed->keyring);
 	feed->keyring = keyring;
+	warn_open_directory(feed);
 	logring_printf(feed->log, LOG_LEVEL_NOTICE, "%zu trusted keys read", keyring_count(keyring));
 }
 

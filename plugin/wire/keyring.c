@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -193,6 +194,27 @@ out:
 		*keyring = loader.ring;
 	}
 	return err;
+}
+
+enum ota_err keyring_none(struct keyring **keyring)
+{
+	struct keyring *ring = calloc(1, sizeof(*ring));
+
+	if (!ring || !make_fingerprint(ring)) {
+		free(ring);
+		return OTA_ERR_NOMEM;
+	}
+	*keyring = ring;
+	return OTA_OK;
+}
+
+bool keyring_directory_open(const char *directory)
+{
+	struct stat status;
+
+	/* With the sticky bit, too: a new file is enough. */
+	return stat(directory, &status) == 0 && S_ISDIR(status.st_mode)
+		&& (status.st_mode & S_IWOTH) != 0;
 }
 
 void keyring_free(struct keyring *keyring)

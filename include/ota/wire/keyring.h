@@ -34,7 +34,12 @@ typedef void (*keyring_notice_fn)(void *context, const char *file, const char *r
  */
 OTA_MUST_USE enum ota_err keyring_load(const char *directory, keyring_notice_fn notice,
 	void *context, struct keyring **keyring, struct ota_why *why);
+/* A keyring that trusts nobody: nothing verifies with it.  OTA_ERR_NOMEM. */
+OTA_MUST_USE enum ota_err keyring_none(struct keyring **keyring);
 void keyring_free(struct keyring *keyring);
+
+/* May users other than the owner and the group of `directory` put files there?  False also when that cannot be seen. */
+OTA_MUST_USE bool keyring_directory_open(const char *directory);
 
 size_t keyring_count(const struct keyring *keyring);
 /* The key id (hex, KEYRING_KEYID_SIZE with the zero) and a description such as "release-2026.pem (ECDSA P-256)". */
