@@ -48,12 +48,16 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/internal_triggers.sql
 \ir functions/internal_window.sql
 \ir functions/pause_rollout.sql
+\ir functions/pin_device.sql
+\ir functions/pin_fleet.sql
 \ir functions/preview_rollout.sql
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
 \ir functions/set_window.sql
 \ir functions/start_rollout.sql
+\ir functions/unpin_device.sql
+\ir functions/unpin_fleet.sql
 
 \ir views/denied.sql
 \ir views/device_history.sql

@@ -234,6 +234,10 @@ static enum ota_err run_one(struct controller *controller, struct pg *pg, struct
 			done->acted = true;
 			return controller_open(controller, pg, row, why);
 		}
+		if (row->pin_end) {
+			done->acted = true;
+			return controller_step(controller, pg, row, ROLLOUT_EV_HALT, row->pin_end, why);
+		}
 		if (row->clock_due) {
 			done->acted = true;
 			return controller_call(pg, "SELECT ota.controller_clock($1)", 1, &row->id, NULL, why);

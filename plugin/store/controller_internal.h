@@ -57,6 +57,7 @@ struct rollout_row {
 	int64_t window_change_ms; /* wall clock; 0: never */
 	bool clock_stopped;       /* the stage's wait stands still */
 	bool clock_due;           /* ... and that has to change */
+	const char *pin_end;      /* why the rollout of a pinned device cannot go on; NULL: it can */
 };
 
 /* Take row `n` of ota.controller_read(); the strings stay in `rows`.  False: a state this plugin does not know. */

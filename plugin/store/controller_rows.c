@@ -54,7 +54,8 @@ enum {
 	C_WINDOW_OPEN,
 	C_WINDOW_CHANGE,
 	C_CLOCK_STOPPED,
-	C_CLOCK_DUE
+	C_CLOCK_DUE,
+	C_PIN_END
 };
 
 bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
@@ -103,6 +104,7 @@ bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
 	row->window_change_ms = pg_int(rows, n, C_WINDOW_CHANGE);
 	row->clock_stopped = pg_bool(rows, n, C_CLOCK_STOPPED);
 	row->clock_due = pg_bool(rows, n, C_CLOCK_DUE);
+	row->pin_end = pg_text(rows, n, C_PIN_END);
 	return true;
 }
 

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ota.assign_device(device_id text, fleet text)
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Put a device into a fleet; from then on only an operator moves it.  Device and fleet are made when they do not exist.
--- In rollouts of its former fleet it waits no longer, and is recalled when it was told and has not begun.
+-- In rollouts of its former fleet it waits no longer, and is recalled when it was told and has not begun.  A pin goes with it.
 -- Errors: 22023 an argument is not acceptable.
 #variable_conflict use_column
 DECLARE
@@ -17,6 +17,9 @@ BEGIN
         PERFORM ota.audit('fleet_added', NULL, NULL,
             jsonb_build_object('fleet', assign_device.fleet, 'reason', 'a device was assigned to it'));
     END IF;
+    UPDATE ota.rollout SET fleet = assign_device.fleet
+     WHERE device_id = assign_device.device_id AND fleet <> assign_device.fleet
+       AND state IN ('scheduled', 'running', 'paused', 'halted');
     -- The updates before the device: the order in which brokers lock them.
     PERFORM 1 FROM ota.device_update u
       WHERE u.device_id = assign_device.device_id
@@ -30,12 +33,12 @@ BEGIN
        SET state = 'cancelled', error = 'REASSIGNED', finished_at = now(), ready = false, retell_at = NULL,
            recall = u.state = 'notified'
       FROM ota.rollout r
-     WHERE r.rollout_id = u.rollout_id AND r.fleet <> assign_device.fleet
+     WHERE r.rollout_id = u.rollout_id AND r.fleet <> assign_device.fleet AND r.device_id IS NULL
        AND u.device_id = assign_device.device_id AND u.state IN ('pending', 'notified');
     UPDATE ota.device_update u
        SET recall = true
       FROM ota.rollout r
-     WHERE r.rollout_id = u.rollout_id AND r.fleet <> assign_device.fleet
+     WHERE r.rollout_id = u.rollout_id AND r.fleet <> assign_device.fleet AND r.device_id IS NULL
        AND u.device_id = assign_device.device_id AND u.state IN ('downloading', 'verifying');
     PERFORM ota.broker_join(ARRAY[assign_device.device_id]);
     PERFORM ota.audit('device_assigned', assign_device.device_id, NULL,

@@ -106,8 +106,12 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT p.rollout_id, p.state IN ('running', 'completed') AND ota.rollout_may_tell(o), row_to_json(p)::text
       FROM ota.rollout_progress p
       JOIN ota.rollout o ON o.rollout_id = p.rollout_id
-     WHERE p.state IN ('scheduled', 'running', 'paused')
-        OR p.rollout_id IN (SELECT max(r.rollout_id) FROM ota.rollout r GROUP BY r.fleet)
+     WHERE p.device_id IS NULL AND p.state IN ('scheduled', 'running', 'paused')
+        OR p.rollout_id IN (SELECT max(r.rollout_id) FROM ota.rollout r WHERE r.device_id IS NULL GROUP BY r.fleet)
+        OR p.rollout_id IN (SELECT r.rollout_id FROM ota.rollout r
+                              JOIN ota.device_update u ON u.rollout_id = r.rollout_id AND u.device_id = r.device_id
+                             WHERE r.device_id IS NOT NULL AND r.state = 'running'
+                               AND (u.ready OR u.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')))
      ORDER BY p.rollout_id;
 $$;
-COMMENT ON FUNCTION ota.broker_rollouts() IS 'Plugin: active rollouts and each fleet''s newest one';
+COMMENT ON FUNCTION ota.broker_rollouts() IS 'Plugin: active rollouts and each fleet''s newest one; of pinned devices those that can be reached';

@@ -14,7 +14,7 @@ BEGIN
         SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, f.ids
           FROM (SELECT d.fleet, array_agg(d.device_id::text) AS ids
                   FROM ota.device d WHERE d.device_id = ANY (i_devices) GROUP BY d.fleet) f
-          JOIN ota.rollout r ON r.fleet = f.fleet AND r.state IN ('running', 'completed')
+          JOIN ota.rollout r ON r.fleet = f.fleet AND r.state IN ('running', 'completed') AND r.device_id IS NULL
           JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage AND s.percent = 100
     LOOP
         INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)

@@ -9,7 +9,7 @@ RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version t
     in_flight bigint, succeeded bigint, failed bigint, attempts_failed bigint, forgiven_ok bigint, forgiven_failed bigint,
     pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint, all_succeeded bigint,
     next_percent_milli integer, next_min_devices integer, next_label text,
-    window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean)
+    window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean, pin_end text)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
            r.current_stage, n.stages, r.advance_requested, r.next_action, (extract(epoch FROM r.next_at) * 1000)::bigint,
@@ -27,7 +27,9 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
            coalesce(w.open, true), (extract(epoch FROM w.next_change) * 1000)::bigint, s.stopped_at IS NOT NULL,
            r.state = 'running' AND s.state = 'open' AND
            CASE WHEN coalesce(w.open, true) THEN s.stopped_at IS NOT NULL
-                ELSE s.stopped_at IS NULL AND NOT coalesce((r.options ->> 'count_closed_hours')::boolean, true) END
+                ELSE s.stopped_at IS NULL AND NOT coalesce((r.options ->> 'count_closed_hours')::boolean, true) END,
+           -- A pinned device that declined, or that the broker refused to tell, ends its rollout.
+           CASE WHEN u.state IN ('rejected', 'cancelled') THEN 'the device''s update is ' || u.state || coalesce(': ' || u.error, '') END
       FROM ota.rollout r
       JOIN ota.release l ON l.release_id = r.release_id
       JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight,
@@ -36,7 +38,12 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
       LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
       LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1
       LEFT JOIN LATERAL ota.window_state(r.fleet, now()) w ON NOT r.any_time
-     WHERE r.state IN ('scheduled', 'running', 'paused', 'completed')
+      LEFT JOIN ota.device_update u ON u.rollout_id = r.rollout_id AND u.device_id = r.device_id
+     WHERE r.device_id IS NULL AND r.state IN ('scheduled', 'running', 'paused', 'completed')
+        -- Of a thousand pinned devices that are away nothing has to be decided.
+        OR r.device_id IS NOT NULL AND r.state = 'running'
+           AND (u.state = 'pending' AND u.ready AND u.granted_at IS NULL
+             OR u.state IN ('succeeded', 'failed', 'rolled_back', 'timed_out', 'rejected', 'cancelled'))
      ORDER BY r.rollout_id;
 $$;
 COMMENT ON FUNCTION ota.controller_read() IS 'Plugin: the rollouts that may need a step, with their figures';

@@ -48,7 +48,7 @@ BEGIN
     END IF;
     SELECT o.rollout_id, o.state, l.version, l.sequence INTO present
       FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
-     WHERE o.fleet = i_fleet AND o.state IN ('running', 'paused') AND l.sequence >= r.sequence;
+     WHERE o.fleet = i_fleet AND o.device_id IS NULL AND o.state IN ('running', 'paused') AND l.sequence >= r.sequence;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = '55000',
             MESSAGE = format('fleet "%s" is in rollout %s of %s with sequence %s, %s has %s', i_fleet, present.rollout_id,

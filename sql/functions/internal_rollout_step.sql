@@ -108,7 +108,8 @@ BEGIN
     END IF;
     IF target IN ('running', 'paused') AND r.state NOT IN ('running', 'paused') THEN
         SELECT o.rollout_id INTO other FROM ota.rollout o
-         WHERE o.fleet = r.fleet AND o.state IN ('running', 'paused') AND o.rollout_id <> r.rollout_id;
+         WHERE o.fleet = r.fleet AND o.state IN ('running', 'paused') AND o.rollout_id <> r.rollout_id
+           AND o.device_id IS NOT DISTINCT FROM r.device_id;
         IF FOUND THEN
             RAISE EXCEPTION USING ERRCODE = '55000',
                 MESSAGE = format('rollout %s cannot %s: rollout %s of fleet "%s" is active', r.rollout_id, rollout_step.event, other, r.fleet),
@@ -175,6 +176,7 @@ RETURNS integer
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- End every other rollout of the fleet, because this one takes over: running, paused, halted and completed ones (their
 -- latecomers are no longer served), and scheduled ones unless they wait for a later time with a newer release.
+-- Fleets' rollouts and those of pinned devices leave each other alone; a pinned device's supersedes its earlier ones.
 -- Returns how many were ended.  Locks the fleet, then the rollouts by number: everybody takes them in this order.
 -- Errors: P0002 no such rollout.
 #variable_conflict use_column
@@ -183,7 +185,7 @@ DECLARE
     other  bigint;
     ended  integer := 0;
 BEGIN
-    SELECT o.rollout_id, o.fleet, l.version, l.sequence, session_user AS who INTO r
+    SELECT o.rollout_id, o.fleet, o.device_id, l.version, l.sequence INTO r
       FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
      WHERE o.rollout_id = rollout_supersede_others.rollout_id;
     IF NOT FOUND THEN
@@ -193,12 +195,12 @@ BEGIN
     END IF;
     PERFORM 1 FROM ota.fleet f WHERE f.fleet = r.fleet FOR NO KEY UPDATE;
     PERFORM 1 FROM ota.rollout o
-      WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id
+      WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id AND o.device_id IS NOT DISTINCT FROM r.device_id
         AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
       ORDER BY o.rollout_id FOR UPDATE;
     FOR other IN
         SELECT o.rollout_id FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
-         WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id
+         WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id AND o.device_id IS NOT DISTINCT FROM r.device_id
            AND (o.state IN ('running', 'paused', 'halted', 'completed')
              OR o.state = 'scheduled' AND (o.start_at <= now() OR l.sequence <= r.sequence))
          ORDER BY o.rollout_id

@@ -21,6 +21,9 @@ BEGIN
     ELSIF r.state NOT IN ('running', 'paused', 'completed') THEN
         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('rollout %s is %s: a device cannot be retried', r.rollout_id, r.state),
             HINT = 'Accepted is a running, paused or completed rollout.';
+    ELSIF r.device_id IS NOT NULL AND r.state = 'completed' THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('rollout %s of the pinned device "%s" is over', r.rollout_id, r.device_id),
+            HINT = 'Pin the device again with ota.pin_device.';
     END IF;
     -- The update before the device: the order in which brokers lock them.
     SELECT o.* INTO u FROM ota.device_update o

@@ -184,14 +184,17 @@ CREATE TABLE ota.rollout (
     per_minute         integer,
     retries            integer     NOT NULL,
     options            jsonb       NOT NULL,
-    any_time           boolean     NOT NULL DEFAULT false
+    any_time           boolean     NOT NULL DEFAULT false,
+    device_id          text
 );
 COMMENT ON TABLE  ota.rollout IS 'One release going to one fleet by one plan; the plan''s numbers are copied here at the start';
 COMMENT ON COLUMN ota.rollout.reason IS 'Why it is in its present state';
 COMMENT ON COLUMN ota.rollout.current_stage IS 'The stage opened last; 0: none yet';
 COMMENT ON COLUMN ota.rollout.next_action IS 'What the controller does next, in words';
 COMMENT ON COLUMN ota.rollout.any_time IS 'The fleet''s update windows do not hold it: an emergency, or a device''s pin';
-CREATE UNIQUE INDEX rollout_active_fleet ON ota.rollout (fleet) WHERE state IN ('running', 'paused');
+COMMENT ON COLUMN ota.rollout.device_id IS 'The one device that it is for, because it is pinned to the release; null: the fleet''s';
+CREATE UNIQUE INDEX rollout_active_fleet ON ota.rollout (fleet) WHERE state IN ('running', 'paused') AND device_id IS NULL;
+CREATE UNIQUE INDEX rollout_active_device ON ota.rollout (device_id) WHERE state IN ('running', 'paused') AND device_id IS NOT NULL;
 CREATE INDEX rollout_state ON ota.rollout (state);
 
 CREATE TABLE ota.rollout_transition (

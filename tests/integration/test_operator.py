@@ -6,8 +6,6 @@ from harness import stays, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
 # Strict: the day it works, the test fails until this mark is taken away.
-unbuilt = pytest.mark.xfail(strict=True, reason="ota.pin_*: in the contract, not built yet")
-
 
 class Running:
     """Two stages of half the fleet each; the first one waits until the test says so."""
@@ -138,7 +136,6 @@ def test_sleeping_device_of_a_halted_rollout_gets_nothing_when_it_wakes(site):
     stays(lambda: len(sleeper.notices()) == before, 2, lambda: sleeper.messages)
 
 
-@unbuilt
 def test_pinned_device_is_left_alone(site):
     site.quick_plan(wait="1 second")
     site.release("1.5.0")
@@ -153,7 +150,6 @@ def test_pinned_device_is_left_alone(site):
     assert site.device_row("dev-001")["pinned_version"] is None
 
 
-@unbuilt
 def test_pinned_fleet_refuses_other_versions(site):
     site.quick_plan()
     site.release("1.5.0")

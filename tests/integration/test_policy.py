@@ -113,3 +113,88 @@ def test_an_emergency_does_not_wait_for_the_window(site):
     rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan(), reason="emergency: exploited in the field")
     device.update(device.wait_notice(timeout=5))
     site.wait_rollout(rollout, "completed")
+
+
+@pytest.mark.brokers
+def test_a_pinned_device_goes_its_own_way(site):
+    """While the fleet gets 1.5.0, one device goes to 1.4.0 at once, outside the window, and then follows the fleet again."""
+    devices = site.devices(3, fleet="pumps")
+    for device in devices:
+        site.wait_device(device.client_id, listening=True)
+    site.release("1.4.0")
+    site.release("1.5.0")
+    close_window(site, "pumps")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
+    pin = site.db.value("SELECT ota.pin_device('dev-001', '1.4.0', 'bisecting a fault')")
+    notice = devices[0].wait_notice(timeout=5)
+    assert (notice["version"], notice["rollout"], notice["stage"]) == ("1.4.0", pin, "pin")
+    devices[0].update(notice)
+    site.wait_update(pin, "dev-001", "succeeded")
+    site.wait_rollout(pin, "completed")
+    assert not devices[1].notices() and not devices[2].notices()
+    site.db.execute("SELECT ota.clear_windows('pumps')")
+    site.update_all(devices[1:], "1.5.0")
+    site.wait_rollout(rollout, "completed")
+    assert len(devices[0].notices()) == 1 and site.device_row("dev-001")["version"] == "1.4.0"
+    site.db.execute("SELECT ota.unpin_device('dev-001')")
+    site.update_all(devices, "1.5.0")
+    assert site.device_row("dev-001")["pinned_version"] is None
+
+
+def test_a_pin_takes_back_what_was_told(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    site.release("1.6.0")
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
+    device.wait_notice()
+    site.wait_update(rollout, "dev-1", "notified")
+    pin = site.db.value("SELECT ota.pin_device('dev-1', '1.6.0', 'needs the fix')")
+    notice = device.wait_notice(2)
+    assert notice["version"] == "1.6.0" and site.update_row(rollout, "dev-1")["error"] == "PINNED"
+    device.update(notice)
+    site.wait_rollout(pin, "completed")
+
+
+def test_a_pin_that_fails_is_halted_and_can_be_set_again(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    pin = site.db.value("SELECT ota.pin_device('dev-1', '1.5.0', 'try')")
+    device.wait_notice()
+    device.report("FAILED", error="HASH_MISMATCH")
+    site.wait_rollout(pin, "halted")
+    again = site.db.value("SELECT ota.pin_device('dev-1', '1.5.0', 'try again')")
+    device.wait_notice(2)
+    device.report("REJECTED")
+    site.wait_rollout(again, "halted")
+    assert "rejected" in site.rollout(again)["reason"] and site.rollout(pin)["state"] == "superseded"
+
+
+def test_a_pin_waits_for_a_device_that_is_away(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    device.disconnect()
+    site.wait_device("dev-1", connected=False)
+    site.release("1.5.0")
+    pin = site.db.value("SELECT ota.pin_device('dev-1', '1.5.0', 'try')")
+    site.wait_update(pin, "dev-1", "pending")
+    device = site.device("dev-1", fleet="pumps")
+    device.update(device.wait_notice())
+    site.wait_rollout(pin, "completed")
+
+
+def test_a_pinned_fleet_is_brought_to_its_version(site):
+    devices = site.devices(2, fleet="pumps")
+    for device in devices:
+        site.wait_device(device.client_id, listening=True)
+    site.release("1.5.0")
+    site.release("1.6.0")
+    site.plan("standard", ("some", 50, "1 second"), ("full", 100, "0"), options={"pacing": "none"})
+    running = site.start_rollout("pumps", "1.6.0", site.quick_plan(wait="1 hour"))
+    wait_for(lambda: any(one.notices() for one in devices), 10, lambda: site.describe(running))
+    rollout = site.db.value("SELECT ota.pin_fleet('pumps', '1.5.0', 'certified')")
+    assert site.rollout(running)["state"] == "superseded"
+    site.update_all(devices, "1.5.0")
+    site.wait_rollout(rollout, "completed")
+    assert "pinned" in site.db.refused("SELECT ota.start_rollout('pumps', '1.6.0', 'quick')")

@@ -35,7 +35,11 @@ SELECT has_function('ota', name, args, name || ' of the contract')
                ('pause_rollout', ARRAY['bigint', 'text']), ('resume_rollout', ARRAY['bigint', 'text']),
                ('halt_rollout', ARRAY['bigint', 'text']), ('cancel_rollout', ARRAY['bigint', 'text']),
                ('advance_rollout', ARRAY['bigint', 'text']), ('retry_device', ARRAY['bigint', 'text', 'text']),
-               ('assign_device', ARRAY['text', 'text'])) AS f (name, args);
+               ('assign_device', ARRAY['text', 'text']),
+               ('pin_device', ARRAY['text', 'text', 'text']), ('unpin_device', ARRAY['text']),
+               ('pin_fleet', ARRAY['text', 'text', 'text']), ('unpin_fleet', ARRAY['text']),
+               ('set_window', ARRAY['text', 'text', 'text[]', 'time without time zone', 'time without time zone']),
+               ('clear_windows', ARRAY['text'])) AS f (name, args);
 
 -- Data survives another installation; removal removes.
 SELECT ota.assign_device('d', 'f');
