@@ -161,6 +161,28 @@ static enum ota_err write_record(
 	return code == ENOSPC || code == EDQUOT || code == EFBIG ? OTA_ERR_FULL : OTA_ERR_IO;
 }
 
+/*
+ * The disk is full, and everything in the log is committed: give back the room of the current segment, which is otherwise kept until
+ * it is large enough.  Nobody reads it any more.  A crash in between leaves a log that ends before its committed number, which is
+ * what outbox_recover() expects after a loss of power.
+ */
+static enum ota_err start_over(struct outbox *outbox, struct ota_why *why)
+{
+	const struct outbox_segment *segment =
+		outbox_segment_at(outbox, atomic_load_explicit(&outbox->head, memory_order_relaxed) - 1);
+	if (atomic_load(&segment->end) <= sizeof(struct outbox_segment_header)
+		|| atomic_load(&outbox->committed_number)
+			!= atomic_load_explicit(&outbox->tail, memory_order_relaxed))
+		return OTA_ERR_FULL;
+	if (ftruncate(outbox->fd, sizeof(struct outbox_segment_header)) != 0)
+		return OTA_ERR_FULL;
+	outbox->torn = false;
+	/* Whatever comes of it, this file is not continued. */
+	close_fd(outbox->fd);
+	outbox->fd = -1;
+	return rotate(outbox, why);
+}
+
 enum ota_err outbox_append(
 	struct outbox *outbox, const void *data, size_t size, uint64_t *sequence, struct ota_why *why)
 {
@@ -201,6 +223,12 @@ enum ota_err outbox_append(
 	}
 	size_t bytes = outbox_record_encode(outbox->scratch, number, data, size);
 	enum ota_err err = write_record(outbox, end, bytes, why);
+	if (err == OTA_ERR_FULL && start_over(outbox, why) == OTA_OK) {
+		segment = outbox_segment_at(
+			outbox, atomic_load_explicit(&outbox->head, memory_order_relaxed) - 1);
+		end = sizeof(struct outbox_segment_header);
+		err = write_record(outbox, end, bytes, why);
+	}
 	if (err != OTA_OK)
 		return err;
 	/* The reader goes by `end`: what it needs to judge the record must be there before. */
