@@ -46,6 +46,35 @@ static enum ota_err fold_range(struct store *store, const struct event *events, 
 	return err;
 }
 
+/* This event cannot be stored: say so, here and in the audit log, and go on behind it. */
+static enum ota_err leave_out(
+	struct store *store, const struct event *event, uint64_t sequence, struct ota_why *why)
+{
+	const struct event instead = { .kind = EVENT_MALFORMED,
+		.at_ms = event->at_ms,
+		.device = event->device,
+		.client = event->client,
+		.fleet = "",
+		.topic = event->topic,
+		.version = "",
+		.hardware = "",
+		.error = "",
+		.json = "",
+		.text = why->text };
+	struct ota_why ignored = { "" };
+	enum ota_err err;
+
+	logring_printf(store->log, LOG_LEVEL_ERROR,
+		"a %s event of device \"%s\" cannot be stored and is left out: %s",
+		event_kind_name(event->kind), event->device, why->text);
+	err = fold_range(store, &instead, 1, sequence, &ignored);
+	if (err == OTA_ERR_INVALID) {
+		return fold_range(store, event, 0, sequence, why);
+	}
+	*why = ignored;
+	return err;
+}
+
 /* Some event of these cannot be stored: find it by halves, store the others, leave it out. */
 static enum ota_err fold_around(struct store *store, const struct outbox_batch *batch, size_t from,
 	size_t count, struct ota_why *why)
@@ -60,10 +89,7 @@ static enum ota_err fold_around(struct store *store, const struct outbox_batch *
 		err = fold_around(store, batch, from, count / 2, why);
 		return err ? err : fold_around(store, batch, from + count / 2, count - count / 2, why);
 	}
-	logring_printf(store->log, LOG_LEVEL_ERROR,
-		"a %s event of device \"%s\" cannot be stored and is left out: %s",
-		event_kind_name(store->events[from].kind), store->events[from].device, why->text);
-	return fold_range(store, store->events, 0, sequence, why);
+	return leave_out(store, &store->events[from], sequence, why);
 }
 
 /* Write one batch; *drained: there was nothing to write. */
@@ -127,7 +153,10 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	if (!err && drained && now >= store->alive_at) {
 		const char *values[] = { store->options->broker_name };
 
-		err = pg_exec(&store->pg, "SELECT ota.broker_alive($1)", 1, values, NULL, why);
+		err = pg_exec(&store->pg,
+			done.leads ? "SELECT ota.broker_alive($1), ota.broker_sweep()"
+					   : "SELECT ota.broker_alive($1)",
+			1, values, NULL, why);
 		store->alive_at = now + ALIVE_MS;
 	}
 	store->active = done.active;

@@ -77,6 +77,7 @@ BEGIN
                        WHERE l.version = x.version AND l.state IN ('verified', 'revoked'))) END,
                version = coalesce(x.version, d.version),
                connected = coalesce(x.connected, d.connected),
+               cut_off = CASE WHEN x.connected IS NULL THEN d.cut_off END,
                listening = coalesce(x.listening, d.listening),
                broker = CASE WHEN x.connected THEN i_broker ELSE coalesce(d.broker, i_broker) END,
                session = coalesce(x.session, d.session),

@@ -77,6 +77,7 @@ CREATE TABLE ota.device (
     listening       boolean     NOT NULL DEFAULT false,
     broker          text,
     session         bigint      NOT NULL DEFAULT 0,
+    cut_off         text        CHECK (cut_off IN ('connected', 'listening')),
     notify_topic    text,
     first_seen      timestamptz,
     last_seen       timestamptz,
@@ -88,11 +89,13 @@ COMMENT ON COLUMN ota.device.version IS 'The firmware it last reported to run';
 COMMENT ON COLUMN ota.device.sequence IS 'Highest manifest sequence it is known to have run; it is never given a lower one (RFC 9124, rollback)';
 COMMENT ON COLUMN ota.device.listening IS 'Connected and subscribed: a notice would reach it now';
 COMMENT ON COLUMN ota.device.session IS 'Number of its present or last MQTT session on its broker';
+COMMENT ON COLUMN ota.device.cut_off IS 'Its broker was given up while the device was connected (or listening): what it is again when that broker comes back with its sessions';
 COMMENT ON COLUMN ota.device.notify_topic IS 'Notify topic it last subscribed to by exact name';
 COMMENT ON COLUMN ota.device.fleet_from IS 'How the fleet was chosen: by an operator, by the notify topic it subscribed to, or by default (then a later subscription still decides)';
 COMMENT ON COLUMN ota.device.gateway IS 'The client that speaks for it, null: itself';
 CREATE INDEX device_fleet_version ON ota.device (fleet, version);
 CREATE INDEX device_broker_connected ON ota.device (broker) WHERE connected;
+CREATE INDEX device_cut_off ON ota.device (broker) WHERE cut_off IS NOT NULL;
 
 -- What is rolled out --------------------------------------------------------------------------------------------------
 
