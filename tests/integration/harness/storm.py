@@ -39,7 +39,8 @@ class _Client:
         self.socket.settimeout(2)
         try:
             self.socket.connect(("127.0.0.1", self.storm.broker.port))
-            self.socket.sendall(_packet(0x10, _text("MQTT") + b"\x04\x02\x00\x3c" + _text(self.name)))
+            self.socket.sendall(_packet(0x10, _text("MQTT") + bytes([self.storm.protocol]) + b"\x02\x00\x3c"
+                                        + self.storm.properties + _text(self.name)))
         except OSError:
             self.close()
             return
@@ -63,8 +64,8 @@ class _Client:
         while self.greeted and len(self.flying) < self.storm.window:
             number = self.storm.take()
             mid = number % 65535 + 1
-            body = _text(f"devices/{self.name}/ota/status") + mid.to_bytes(2, "big") + json.dumps(
-                {"version": "1.0.0", "n": number}).encode()
+            body = (_text(f"devices/{self.name}/ota/status") + mid.to_bytes(2, "big") + self.storm.properties
+                    + json.dumps({"version": "1.0.0", "n": number}).encode())
             self.flying[mid] = number
             try:
                 self.socket.sendall(_packet(0x32, body))
@@ -79,25 +80,34 @@ class _Client:
         except OSError:
             data = b""
         if not data:
+            self.storm.broken += 1
             self.close()
             return
         self.answer += data
-        while len(self.answer) >= 4:  # CONNACK and PUBACK have four bytes each
-            packet, self.answer = self.answer[:4], self.answer[4:]
+        while len(self.answer) >= 2 and len(self.answer) >= 2 + self.answer[1]:
+            packet, self.answer = self.answer[:2 + self.answer[1]], self.answer[2 + self.answer[1]:]
             if packet[0] == 0x20:
                 self.greeted = packet[3] == 0
             elif packet[0] == 0x40:
-                self.storm.acknowledged.add(self.flying.pop(int.from_bytes(packet[2:4], "big")))
+                number = self.flying.pop(int.from_bytes(packet[2:4], "big"))
+                if len(packet) > 4 and packet[4] >= 0x80:  # MQTT 5: a reason against it
+                    self.storm.refused += 1
+                else:
+                    self.storm.acknowledged.add(number)
 
 
 class Storm:
     """`with Storm(broker, 50) as storm:` publishes on a thread of its own until the block ends."""
 
-    def __init__(self, broker, clients, window=4, pause=0.0005, prefix="storm"):
+    def __init__(self, broker, clients, window=4, pause=0.0005, prefix="storm", protocol=4):
         self.broker = broker
         self.window = window
         self.pause = pause  # between two rounds: keeps the machine usable
+        self.protocol = protocol
+        self.properties = b"\x00" if protocol == 5 else b""
         self.sent = 0
+        self.refused = 0  # answered with a reason code that says no
+        self.broken = 0  # connections that the broker closed
         self.acknowledged = set()
         self.selector = selectors.DefaultSelector()
         self._clients = [_Client(self, f"{prefix}-{number:03d}") for number in range(clients)]
