@@ -7,6 +7,7 @@
 #
 # The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
 # OTA_TEST_BUILD names another folder for the builds than build-test.
+# shellcheck disable=SC2317 # the parts are called by name
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -15,7 +16,7 @@ readonly PARTS="unit lint sql integration fuzz sanitize valgrind"
 readonly FUZZ_SECONDS=10
 
 usage() {
-	sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "$0"
+	sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//;p}' "$0"
 }
 
 quick='' only=''
