@@ -378,14 +378,26 @@ void deliver_work(struct gate *gate)
 {
 	struct deliver *deliver = &gate->deliver;
 	int64_t began_us = gate->clock.mono_us();
+/* The next window, as soon as the present one is over: the later it comes, the more it may do. */
+static void renew_window(struct deliver *deliver, int64_t now_us)
+{
+	int64_t passed_us = now_us - deliver->window_us;
+
+	if (passed_us < DELIVER_WINDOW_US) {
+		return;
+	}
+	if (passed_us > DELIVER_WINDOW_LATE_US) {
+		passed_us = DELIVER_WINDOW_LATE_US;
+	}
+	deliver->window_us = now_us;
+	deliver->window_work_us = passed_us * DELIVER_WINDOW_WORK_US / DELIVER_WINDOW_US;
+	deliver->window_notices = passed_us * DELIVER_WINDOW_NOTICES / DELIVER_WINDOW_US;
+}
+
 	int64_t now_us = began_us;
 	struct change *change;
 
-	if (began_us - deliver->window_us >= DELIVER_WINDOW_US) {
-		deliver->window_us = began_us;
-		deliver->window_work_us = 0;
-		deliver->window_notices = 0;
-	}
+	renew_window(deliver, began_us);
 	for (int i = 0; i < DELIVER_TAKE_MAX && deliver->waiting_count < DELIVER_WAITING_MAX
 		 && now_us - began_us < DELIVER_WINDOW_WORK_US / 2;
 		 i++) {
@@ -396,15 +408,15 @@ void deliver_work(struct gate *gate)
 		take(gate, change);
 		now_us = gate->clock.mono_us();
 	}
-	while (deliver->waiting != NULL && deliver->window_notices < DELIVER_WINDOW_NOTICES
-		&& deliver->window_work_us + (now_us - began_us) < DELIVER_WINDOW_WORK_US) {
+	while (deliver->waiting != NULL && deliver->window_notices > 0
+		&& now_us - began_us < deliver->window_work_us) {
 		struct deliver_waiting *first = deliver->waiting;
 		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
 														: recall(gate, first->change);
 
-		deliver->window_notices += sent ? 1 : 0;
+		deliver->window_notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);
 		now_us = gate->clock.mono_us();
 	}
-	deliver->window_work_us += now_us - began_us;
+	deliver->window_work_us -= now_us - began_us;
 }

@@ -23,11 +23,13 @@ enum {
 	DELIVER_WAITING_MAX = 16384, /* offers and recalls taken from the queue and not yet handled */
 	DELIVER_TAKE_MAX = 2048,     /* changes taken per round */
 	DELIVER_WINDOW_US = 40000,   /* pacing: in each window ... */
-	DELIVER_WINDOW_NOTICES =
-		400,                 /* ... at most so many messages; a write() each, about 10 us ... */
+	/* ... at most so many messages; each costs the broker about 25 us until it is written ... */
+	DELIVER_WINDOW_NOTICES = 600,
+	/* ... and so much work here, which keeps PINGREQ answered within 100 ms. */
+	DELIVER_WINDOW_WORK_US = 8000,
+	/* An idle broker ticks every 100 ms only: a window that comes late may do the work of up to so long. */
+	DELIVER_WINDOW_LATE_US = 80000,
 	DELIVER_LATE_MS = 10000, /* a notice may be this late, for clocks that differ */
-	DELIVER_WINDOW_WORK_US =
-		8000, /* ... and so much work, which keeps PINGREQ answered within 100 ms */
 };
 
 /* A verified release, and the part of its notices that all devices share. */
@@ -55,9 +57,9 @@ struct deliver {
 	struct told told;
 	struct deliver_waiting *waiting;
 	size_t waiting_count;
-	int64_t window_us; /* when the present window began */
-	int64_t window_work_us;
-	int window_notices;
+	int64_t window_us;      /* when the present window began */
+	int64_t window_work_us; /* what is left in it, of work ... */
+	int64_t window_notices; /* ... and of messages */
 };
 
 void deliver_clear(struct deliver *deliver);
