@@ -151,7 +151,7 @@ enum ota_err controller_step(struct controller *controller, struct pg *pg,
 	return err;
 }
 
-enum ota_err controller_open(struct controller *controller, struct pg *pg,
+static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 	const struct rollout_row *row, struct ota_why *why)
 {
 	int64_t arguments[4] = { row->id, row->stage + 1, 0, 0 };
@@ -186,6 +186,20 @@ enum ota_err controller_open(struct controller *controller, struct pg *pg,
 			" devices, %" PRId64 " of them new",
 			row->id, row->version, row->fleet, row->stage + 1, row->stages, chosen + added,
 			eligible, added);
+	}
+	return err;
+}
+
+enum ota_err controller_open(struct controller *controller, struct pg *pg,
+	const struct rollout_row *row, struct ota_why *why)
+{
+	/* A million devices take about fifteen seconds, and a busy machine several times that. */
+	enum ota_err err = pg_script(pg, "SET LOCAL statement_timeout = '10min'", why);
+
+	if (!err) {
+		pg->patience_ms = PG_SCRIPT_MS;
+		err = open_stage(controller, pg, row, why);
+		pg->patience_ms = 0;
 	}
 	return err;
 }

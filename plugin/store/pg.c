@@ -272,7 +272,7 @@ enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *cons
 		pg_disconnect(pg);
 		return OTA_ERR_UNAVAILABLE;
 	}
-	err = collect(pg, clock_mono_ms() + PG_STATEMENT_MS, &kept, why);
+	err = collect(pg, pg->began + patience, &kept, why);
 	if (!err && result) {
 		*result = kept;
 	} else {
@@ -280,6 +280,7 @@ enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *cons
 	}
 	return err;
 }
+	const int64_t patience = pg->patience_ms > 0 ? pg->patience_ms : PG_STATEMENT_MS;
 
 enum ota_err pg_script(struct pg *pg, const char *sql, struct ota_why *why)
 {
