@@ -374,10 +374,6 @@ static void take(struct gate *gate, struct change *change)
 	change_free(change);
 }
 
-void deliver_work(struct gate *gate)
-{
-	struct deliver *deliver = &gate->deliver;
-	int64_t began_us = gate->clock.mono_us();
 /* The next window, as soon as the present one is over: the later it comes, the more it may do. */
 static void renew_window(struct deliver *deliver, int64_t now_us)
 {
@@ -394,6 +390,10 @@ static void renew_window(struct deliver *deliver, int64_t now_us)
 	deliver->window_notices = passed_us * DELIVER_WINDOW_NOTICES / DELIVER_WINDOW_US;
 }
 
+void deliver_work(struct gate *gate)
+{
+	struct deliver *deliver = &gate->deliver;
+	int64_t began_us = gate->clock.mono_us();
 	int64_t now_us = began_us;
 	struct change *change;
 
