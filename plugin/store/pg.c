@@ -258,6 +258,7 @@ static enum ota_err collect(struct pg *pg, int64_t deadline, PGresult **kept, st
 enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *const *values,
 	PGresult **result, struct ota_why *why)
 {
+	const int64_t patience = pg->patience_ms > 0 ? pg->patience_ms : PG_STATEMENT_MS;
 	PGresult *kept = NULL;
 	enum ota_err err;
 
@@ -280,7 +281,6 @@ enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *cons
 	}
 	return err;
 }
-	const int64_t patience = pg->patience_ms > 0 ? pg->patience_ms : PG_STATEMENT_MS;
 
 enum ota_err pg_script(struct pg *pg, const char *sql, struct ota_why *why)
 {

@@ -30,6 +30,7 @@ struct pg {
 	void (*waits)(void *context, int64_t waited_ms);
 	void *waits_context;
 	int64_t began;            /* start of the call, for `waits` */
+	int64_t patience_ms;      /* how long pg_exec() waits; 0: PG_STATEMENT_MS */
 	struct pg_lookup *lookup; /* names being resolved, see pg_lookup.h; may outlive a call */
 };
 
@@ -37,7 +38,6 @@ struct pg {
  * Connect with a conninfo string or URI; `broker` becomes part of application_name.  OTA_ERR_UNAVAILABLE or OTA_ERR_TIMEOUT with libpq's
  * reason, one line.
  */
-	int64_t patience_ms;      /* how long pg_exec() waits; 0: PG_STATEMENT_MS */
 OTA_MUST_USE enum ota_err pg_connect(
 	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why);
 void pg_disconnect(struct pg *pg);
