@@ -97,7 +97,9 @@ static enum ota_err start(
 {
 	struct ota_why inner = { "" };
 	struct keyring *keyring = NULL;
-	struct gate_links links = { .append = store_append, .reload = store_reload };
+	struct gate_links links = {
+		.append = store_append, .command = store_command, .reload = store_reload
+	};
 	enum ota_err err = keyring_load(plugin->options.trusted_keys, note_key, NULL, &keyring, &inner);
 
 	if (err) {

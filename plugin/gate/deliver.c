@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/gate/control.h"
 #include "ota/gate/deliver_send.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/metrics.h"
@@ -369,6 +370,9 @@ static void take(struct gate *gate, struct change *change)
 		if (change->text != NULL) {
 			metrics_publish_number(change->text, change->value);
 		}
+		break;
+	case CHANGE_RESPONSE:
+		control_respond(change->device, change->text);
 		break;
 	}
 	change_free(change);

@@ -7,6 +7,7 @@
 
 #include "ota/base/clock.h"
 #include "ota/gate/access.h"
+#include "ota/gate/control.h"
 #include "ota/gate/metrics.h"
 #include "ota/gate/presence.h"
 #include "ota/gate/report.h"
@@ -50,14 +51,16 @@ static const struct {
 	MOSQ_FUNC_generic_callback function;
 	int event;
 	bool modern_only;
+	const char *topic; /* CONTROL */
 } callbacks[] = {
-	{ gate_on_reload, MOSQ_EVT_RELOAD, false },
-	{ access_on_check, MOSQ_EVT_ACL_CHECK, false },
-	{ report_on_message, MOSQ_EVT_MESSAGE, false },
-	{ gate_on_tick, MOSQ_EVT_TICK, false },
-	{ presence_on_disconnect, MOSQ_EVT_DISCONNECT, false },
-	{ presence_on_connect, COMPAT_EVT_CONNECT, true },
-	{ presence_on_offline, COMPAT_EVT_CLIENT_OFFLINE, true },
+	{ gate_on_reload, MOSQ_EVT_RELOAD, false, NULL },
+	{ access_on_check, MOSQ_EVT_ACL_CHECK, false, NULL },
+	{ report_on_message, MOSQ_EVT_MESSAGE, false, NULL },
+	{ control_on_message, MOSQ_EVT_CONTROL, false, CONTROL_TOPIC },
+	{ gate_on_tick, MOSQ_EVT_TICK, false, NULL },
+	{ presence_on_disconnect, MOSQ_EVT_DISCONNECT, false, NULL },
+	{ presence_on_connect, COMPAT_EVT_CONNECT, true, NULL },
+	{ presence_on_offline, COMPAT_EVT_CLIENT_OFFLINE, true, NULL },
 };
 
 enum {
@@ -139,7 +142,7 @@ static void unregister_all(struct gate *gate)
 
 		if (!callbacks[i].modern_only || gate->modern) {
 			mosquitto_callback_unregister(
-				gate->plugin_id, callbacks[i].event, callbacks[i].function, NULL);
+				gate->plugin_id, callbacks[i].event, callbacks[i].function, callbacks[i].topic);
 		}
 	}
 }
@@ -150,8 +153,8 @@ static enum ota_err register_all(struct gate *gate, struct ota_why *why)
 		int code;
 
 		if (!callbacks[i].modern_only || gate->modern) {
-			code = mosquitto_callback_register(
-				gate->plugin_id, callbacks[i].event, callbacks[i].function, NULL, gate);
+			code = mosquitto_callback_register(gate->plugin_id, callbacks[i].event,
+				callbacks[i].function, callbacks[i].topic, gate);
 			if (code != MOSQ_ERR_SUCCESS) {
 				ota_why_set(why, "the broker refuses callback %d with code %d%s",
 					callbacks[i].event, code,

@@ -191,8 +191,26 @@ static enum ota_err wait_result(struct pg *pg, int64_t deadline, struct ota_why 
 	return OTA_OK;
 }
 
-static enum ota_err classify(const PGresult *result, const PGconn *connection, struct ota_why *why)
+/* Cut between characters. */
+static void keep_text(char *out, size_t size, const char *text)
 {
+	size_t length = text ? strlen(text) : 0;
+
+	if (length >= size) {
+		length = size - 1;
+		while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U) {
+			length--;
+		}
+	}
+	if (length > 0) {
+		memcpy(out, text, length);
+	}
+	out[length] = '\0';
+}
+
+static enum ota_err classify(struct pg *pg, const PGresult *result, struct ota_why *why)
+{
+	const PGconn *connection = pg->connection;
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
@@ -200,6 +218,10 @@ static enum ota_err classify(const PGresult *result, const PGconn *connection, s
 		why_from_connection(why, "connection lost", connection);
 		return OTA_ERR_UNAVAILABLE;
 	}
+	keep_text(pg->error.state, sizeof(pg->error.state), state);
+	keep_text(pg->error.message, sizeof(pg->error.message), message);
+	keep_text(
+		pg->error.hint, sizeof(pg->error.hint), PQresultErrorField(result, PG_DIAG_MESSAGE_HINT));
 	ota_why_set(why, "PostgreSQL says: %s (SQLSTATE %s)", message ? message : "?", state);
 	if (strncmp(state, "40", 2) == 0 || strcmp(state, "55P03") == 0) {
 		return OTA_ERR_CONFLICT;
@@ -236,7 +258,7 @@ static enum ota_err collect(struct pg *pg, int64_t deadline, PGresult **kept, st
 		}
 		status = PQresultStatus(result);
 		if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-			err = err ? err : classify(result, pg->connection, why);
+			err = err ? err : classify(pg, result, why);
 		} else if (kept && !err) {
 			PQclear(*kept);
 			*kept = result;

@@ -182,11 +182,17 @@ static int64_t turn(struct store *store, bool *paused)
 	struct ota_why why = { "" };
 	bool drained = true;
 	bool passed = store->proven;
+	bool more = false;
 	int64_t now;
 	enum ota_err err = pg_poll(&store->pg, &why);
 
 	if (!err) {
 		err = write_batch(store, &drained, &why);
+	}
+	if (!err) {
+		store->commanding = true;
+		err = commands_work(store->commands, &store->pg, &more, &why);
+		store->commanding = false;
 	}
 	if (!err && store->pg.notified) {
 		store->eager = true;
@@ -212,7 +218,7 @@ static int64_t turn(struct store *store, bool *paused)
 		link_works(store);
 	}
 	now = clock_mono_ms();
-	if (!drained) {
+	if (!drained || more) {
 		return 0;
 	}
 	return (store->eager ? store->next_pass_at : store->pass_at) - now;
@@ -272,6 +278,7 @@ static void *run(void *argument)
 			paused = true;
 		}
 		link_upkeep(store);
+		commands_set_away(store->commands, store->said_away);
 		sleep_until_something(store, limit, paused);
 	}
 	for (bool drained = false; store->pg.connection && !drained;) {
@@ -302,6 +309,7 @@ static void store_free(struct store *store)
 	feed_free(store->feed);
 	fold_free(store->fold);
 	controller_free(store->controller);
+	commands_free(store->commands);
 	free(store->events);
 	if (store->wake_fd >= 0) {
 		(void)close(store->wake_fd);
@@ -357,9 +365,10 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->pg.waits_context = store;
 	store->fold = fold_new(options->broker_name, options->enroll, session_floor);
 	store->controller = controller_new(log);
+	store->commands = commands_new(changes);
 	store->events = calloc(BATCH_RECORDS, sizeof(*store->events));
 	if (store->wake_fd < 0 || store->stop_fd < 0 || !store->fold || !store->controller
-		|| !store->events) {
+		|| !store->commands || !store->events) {
 		ota_why_set(why, "out of memory or descriptors");
 		goto fail;
 	}
@@ -396,6 +405,17 @@ enum ota_err store_append(void *context, const uint8_t *record, size_t length)
 	uint64_t sequence;
 
 	return outbox_append(store->outbox, record, length, &sequence, &why);
+}
+
+enum ota_err store_command(void *context, struct control_request *request)
+{
+	struct store *store = context;
+	enum ota_err err = commands_push(store->commands, request);
+
+	if (!err) {
+		signal_fd(store->wake_fd);
+	}
+	return err;
 }
 
 void store_reload(void *context)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "ota/base/backoff.h"
+#include "ota/store/command.h"
 #include "ota/store/controller.h"
 #include "ota/store/feed.h"
 #include "ota/store/fold.h"
@@ -21,6 +22,7 @@ struct store {
 	struct feed *feed;
 	struct fold *fold;
 	struct controller *controller;
+	struct commands *commands;
 	struct event *events; /* as many as a batch may have */
 	struct pg pg;
 	struct backoff backoff;
@@ -33,6 +35,7 @@ struct store {
 	bool said_away; /* the log and $SYS say "away" */
 	bool active;
 	bool eager;            /* something happened that a pass should look at */
+	bool commanding;       /* an operator's command runs */
 	int64_t away_since_ms; /* wall clock */
 	int64_t
 		trouble_since;   /* first of the statements that have failed one after the other; 0: none */

@@ -14,6 +14,8 @@ enum {
 	REPORT_MS = 10000,
 	/* No answer for so long is worth a line, though the statement may still end well. */
 	SLOW_MS = 5000,
+	/* An operator's command may take its time. */
+	SLOW_COMMAND_MS = COMMAND_STATEMENT_MS + 2000,
 	/* A statement that fails again and again: at first it is tried again at once (an operator was quicker). */
 	TROUBLE_MS = 3000,
 	TROUBLE_SOON_MS = 40,
@@ -133,8 +135,9 @@ void link_waits(void *context, int64_t waited_ms)
 	struct store *store = context;
 
 	link_upkeep(store);
-	if (store->pg.connection && waited_ms >= SLOW_MS) {
-		say_away(store, "no answer for 5 s");
+	if (store->pg.connection && waited_ms >= (store->commanding ? SLOW_COMMAND_MS : SLOW_MS)) {
+		say_away(store, store->commanding ? "no answer for 12 s" : "no answer for 5 s");
+		commands_set_away(store->commands, store->said_away);
 	}
 }
 

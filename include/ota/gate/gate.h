@@ -14,6 +14,7 @@
 #include "ota/base/error.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
+#include "ota/wire/control.h"
 #include "ota/wire/options.h"
 
 /* How the gate reaches the rest; the pointers outlive the gate. */
@@ -23,6 +24,11 @@ struct gate_links {
 	 * publish that caused it.
 	 */
 	enum ota_err (*append)(void *context, const uint8_t *record, size_t length);
+	/*
+	 * Carry out an operator's commands; the request is the taker's on OTA_OK only.  OTA_ERR_UNAVAILABLE: the database is away;
+	 * OTA_ERR_FULL: too many wait.  The answer comes through `changes`.  May be NULL: no commands.
+	 */
+	enum ota_err (*command)(void *context, struct control_request *request);
 	/* SIGHUP: read the key directory again. */
 	void (*reload)(void *context);
 	void *context;

@@ -22,6 +22,13 @@ enum {
 	PG_SCRIPT_MS = 600000
 };
 
+/* What the server said about the last statement that failed; texts are cut. */
+struct pg_error {
+	char state[6]; /* SQLSTATE */
+	char message[600];
+	char hint[600];
+};
+
 struct pg {
 	PGconn *connection; /* NULL: not connected */
 	int stop_fd;        /* readable: give up whatever is going on; -1: none */
@@ -32,6 +39,7 @@ struct pg {
 	int64_t began;            /* start of the call, for `waits` */
 	int64_t patience_ms;      /* how long pg_exec() waits; 0: PG_STATEMENT_MS */
 	struct pg_lookup *lookup; /* names being resolved, see pg_lookup.h; may outlive a call */
+	struct pg_error error;
 };
 
 /*

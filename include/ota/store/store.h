@@ -12,6 +12,7 @@
 #include "ota/base/error.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
+#include "ota/wire/control.h"
 #include "ota/wire/keyring.h"
 #include "ota/wire/options.h"
 
@@ -27,6 +28,12 @@ OTA_MUST_USE enum ota_err store_start(const struct options *options, struct keyr
 
 /* Keep one event record; the signature of gate_links.append, `store` being the context. */
 OTA_MUST_USE enum ota_err store_append(void *store, const uint8_t *record, size_t length);
+
+/*
+ * Carry out an operator's commands, soon; the signature of gate_links.command.  The request becomes the store's on OTA_OK only.
+ * OTA_ERR_UNAVAILABLE: the database is away; OTA_ERR_FULL: too many wait.
+ */
+OTA_MUST_USE enum ota_err store_command(void *store, struct control_request *request);
 
 /* Read the key directory again, soon; `store` is a struct store. */
 void store_reload(void *store);

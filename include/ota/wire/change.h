@@ -21,17 +21,19 @@ enum change_kind {
 	CHANGE_ROLLOUT,  /* state of a rollout, and its JSON for $SYS */
 	CHANGE_DATABASE, /* PostgreSQL came or went; text says so */
 	CHANGE_METRIC,   /* one figure for $SYS/broker/ota/<text> */
+	CHANGE_RESPONSE, /* the answer to an operator's commands */
 };
 
 struct change {
 	enum change_kind kind;
-	char *device; /* OFFER, RECALL */
+	char *device; /* OFFER, RECALL; RESPONSE: the MQTT client that asked */
 	char *topic;  /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown */
 	char *fleet;  /* OFFER: facts for the last check of eligibility */
 	char *hardware;
-	char *version;    /* OFFER: what it runs; RECALL: the release's version */
-	char *stage;      /* OFFER: label */
-	char *text;       /* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/ */
+	char *version; /* OFFER: what it runs; RECALL: the release's version */
+	char *stage;   /* OFFER: label */
+	/* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON */
+	char *text;
 	int64_t sequence; /* OFFER: the device's */
 	int64_t rollout;
 	int32_t attempt;

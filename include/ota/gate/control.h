@@ -1,0 +1,16 @@
+/*
+ * control - operators' commands on $CONTROL/ota/v1: who may, and where the answer goes.
+ *
+ * Answers go to the client that asked and to nobody else (a directed publish on the response topic, QoS 1), so that no right to
+ * subscribe is needed for it and no other client can read along; several operators at once see only their own.
+ * Thread: broker.
+ */
+#pragma once
+
+#include "ota/gate/compat.h"
+
+/* MOSQ_EVT_CONTROL.  Always MOSQ_ERR_SUCCESS: anything else disconnects the client. */
+int control_on_message(int event, void *data, void *userdata);
+
+/* Send an answer, which stays the caller's, to this client; NULL for either does nothing. */
+void control_respond(const char *client_id, const char *text);

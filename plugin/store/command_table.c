@@ -1,0 +1,236 @@
+#include "ota/store/command_table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ota/store/sql_files.h"
+#include "ota/wire/json.h"
+
+#define TEXT(member)                        \
+	{                                       \
+		member, "text", COMMAND_TEXT, false \
+	}
+#define TEXT_REQ(member)                   \
+	{                                      \
+		member, "text", COMMAND_TEXT, true \
+	}
+#define ID_REQ(member)                          \
+	{                                           \
+		member, "bigint", COMMAND_INTEGER, true \
+	}
+#define INTEGER(member)                           \
+	{                                             \
+		member, "integer", COMMAND_INTEGER, false \
+	}
+#define BIGINT(member)                           \
+	{                                            \
+		member, "bigint", COMMAND_INTEGER, false \
+	}
+#define INTERVAL(member)                        \
+	{                                           \
+		member, "interval", COMMAND_TEXT, false \
+	}
+#define LIMIT                                    \
+	{                                            \
+		"limit", "integer", COMMAND_LIMIT, false \
+	}
+
+/* Small rows only: the answer to a list has a bound. */
+#define RELEASE_COLUMNS                                                                              \
+	"l.release_id, l.version, l.sequence, l.state, l.reason, l.size, l.sha256, l.url, l.signed_by, " \
+	"l.submitted_at, l.submitted_by"
+
+static const struct command table[] = {
+	{ "add_release", "add_release", "release_id", NULL, NULL,
+		{ { "envelope", "jsonb", COMMAND_JSON, true } } },
+	{ "add_release", "add_release", "release_id", NULL, NULL,
+		{ TEXT_REQ("version"), TEXT_REQ("url"), TEXT_REQ("sha256"), ID_REQ("size"),
+			{ "signature", "bytea", COMMAND_BASE64, true }, BIGINT("sequence"),
+			TEXT("release_notes") } },
+	{ "revoke_release", "revoke_release", NULL, NULL, NULL,
+		{ TEXT_REQ("version"), TEXT_REQ("reason") } },
+	{ "define_plan", "define_plan", NULL, NULL, NULL,
+		{ TEXT_REQ("plan"), { "stages", "jsonb", COMMAND_JSON, true },
+			{ "success_threshold", "numeric", COMMAND_NUMBER, false }, INTERVAL("health_timeout"),
+			INTERVAL("download_timeout"), INTEGER("max_in_flight"), INTEGER("per_minute"),
+			INTEGER("retries"), { "options", "jsonb", COMMAND_JSON, false } } },
+	{ "start_rollout", "start_rollout", "id", NULL, NULL,
+		{ TEXT_REQ("fleet"), TEXT_REQ("version"), TEXT("plan"),
+			{ "start_at", "timestamptz", COMMAND_TEXT, false }, TEXT("reason") } },
+	{ "pause_rollout", "pause_rollout", "state", NULL, NULL, { ID_REQ("id"), TEXT("reason") } },
+	{ "resume_rollout", "resume_rollout", "state", NULL, NULL, { ID_REQ("id"), TEXT("reason") } },
+	{ "halt_rollout", "halt_rollout", "state", NULL, NULL, { ID_REQ("id"), TEXT_REQ("reason") } },
+	{ "cancel_rollout", "cancel_rollout", "state", NULL, NULL,
+		{ ID_REQ("id"), TEXT_REQ("reason") } },
+	{ "advance_rollout", "advance_rollout", NULL, NULL, NULL, { ID_REQ("id"), TEXT("reason") } },
+	{ "retry_device", "retry_device", NULL, NULL, NULL,
+		{ ID_REQ("rollout_id"), TEXT_REQ("device_id"), TEXT_REQ("reason") } },
+	{ "assign_device", "assign_device", NULL, NULL, NULL,
+		{ TEXT_REQ("device_id"), TEXT_REQ("fleet") } },
+	{ "pin_device", "pin_device", NULL, NULL, NULL,
+		{ TEXT_REQ("device_id"), TEXT_REQ("version"), TEXT_REQ("reason") } },
+	{ "unpin_device", "unpin_device", NULL, NULL, NULL, { TEXT_REQ("device_id") } },
+	{ "pin_fleet", "pin_fleet", NULL, NULL, NULL,
+		{ TEXT_REQ("fleet"), TEXT_REQ("version"), TEXT_REQ("reason") } },
+	{ "unpin_fleet", "unpin_fleet", NULL, NULL, NULL, { TEXT_REQ("fleet") } },
+	{ "set_window", "set_window", NULL, NULL, NULL,
+		{ TEXT_REQ("fleet"), TEXT_REQ("timezone"), { "days", "text[]", COMMAND_TEXTS, true },
+			{ "opens", "time", COMMAND_TEXT, true }, { "closes", "time", COMMAND_TEXT, true } } },
+	{ "clear_windows", "clear_windows", NULL, NULL, NULL, { TEXT_REQ("fleet") } },
+	{ "preview_rollout", "preview_rollout", NULL,
+		"WITH p AS MATERIALIZED (SELECT * FROM ota.preview_rollout($1, $2, coalesce($3, 'standard')) "
+		"  WITH ORDINALITY AS p (device_id, stage, label, included, reason, current_version, hardware, "
+		"  connected, place)) "
+		"SELECT jsonb_build_object('included', (SELECT count(*) FROM p WHERE included), "
+		"'left_out', (SELECT count(*) FROM p WHERE NOT included), "
+		"'stages', coalesce((SELECT jsonb_agg(to_jsonb(s) ORDER BY s.stage) FROM (SELECT stage, label, "
+		"  count(*) AS devices, count(*) FILTER (WHERE connected) AS connected FROM p WHERE included "
+		"  GROUP BY 1, 2) s), '[]'), "
+		"'reasons', coalesce((SELECT jsonb_agg(to_jsonb(s) ORDER BY s.devices DESC, s.reason) FROM "
+		"  (SELECT reason, count(*) AS devices FROM p WHERE NOT included GROUP BY 1 ORDER BY 2 DESC "
+		"  LIMIT 50) s), '[]'), "
+		"'devices', coalesce((SELECT jsonb_agg(to_jsonb(s) - 'place' ORDER BY s.place) FROM (SELECT * "
+		"  FROM p ORDER BY place LIMIT coalesce($4, 100)) s), '[]'))",
+		NULL, { TEXT_REQ("fleet"), TEXT_REQ("version"), TEXT("plan"), LIMIT } },
+	{ "list_releases", NULL, NULL,
+		"SELECT jsonb_build_object('releases', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM "
+		"(SELECT " RELEASE_COLUMNS " FROM ota.release l WHERE ($1::text IS NULL OR l.state = $1) "
+		"ORDER BY l.release_id DESC LIMIT coalesce($2, 100)) x",
+		NULL, { TEXT("state"), LIMIT } },
+	{ "show_release", NULL, NULL,
+		"SELECT (to_jsonb(l) - 'envelope' - 'signature') || jsonb_build_object("
+		"'has_envelope', l.envelope IS NOT NULL, 'has_signature', l.signature IS NOT NULL, "
+		"'rollouts', coalesce((SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id DESC) FROM (SELECT "
+		"  o.rollout_id AS id, o.fleet, o.state FROM ota.rollout o WHERE o.release_id = l.release_id "
+		"  ORDER BY 1 DESC LIMIT 100) r), '[]')) "
+		"FROM ota.release l WHERE l.version = $1 ORDER BY l.state = 'rejected', l.release_id DESC "
+		"LIMIT 1",
+		"release", { TEXT_REQ("version") } },
+	{ "list_plans", NULL, NULL,
+		"SELECT jsonb_build_object('plans', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT "
+		"p.plan, (SELECT string_agg(s.label || ' ' || trim_scale(s.percent) || '%', ', ' ORDER BY "
+		"s.stage) FROM ota.plan_stage s WHERE s.plan = p.plan) AS stages, p.success_threshold, "
+		"p.defined_at, p.defined_by FROM ota.plan p ORDER BY p.plan LIMIT coalesce($1, 100)) x",
+		NULL, { LIMIT } },
+	{ "show_plan", NULL, NULL,
+		"SELECT to_jsonb(p) || jsonb_build_object('stages', coalesce((SELECT jsonb_agg(to_jsonb(s) - "
+		"'plan' ORDER BY s.stage) FROM ota.plan_stage s WHERE s.plan = p.plan), '[]')) "
+		"FROM ota.plan p WHERE p.plan = $1",
+		"plan", { TEXT_REQ("plan") } },
+	{ "list_rollouts", NULL, NULL,
+		"SELECT jsonb_build_object('rollouts', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT "
+		"p.rollout_id AS id, p.fleet, p.version, p.plan, p.state, p.stage, p.label, p.stages, "
+		"p.targeted, p.cohort, p.succeeded, p.failed, p.in_progress, p.next_action, p.next_at, p.reason, "
+		"p.created_by FROM ota.rollout_progress p WHERE ($1::text IS NULL OR p.fleet = $1) AND ($2::text IS NULL OR "
+		"p.state = $2) ORDER BY p.rollout_id DESC LIMIT coalesce($3, 100)) x",
+		NULL, { TEXT("fleet"), TEXT("state"), LIMIT } },
+	{ "show_rollout", NULL, NULL,
+		"SELECT to_jsonb(p) - 'rollout_id' - 'stages' || jsonb_build_object('id', p.rollout_id, "
+		"'now', now(), 'stages', (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.stage) FROM (SELECT c.stage, "
+		"  c.label, c.percent, c.state, c.opened_at, c.wait_until, c.closed_at, c.eligible, c.cohort, "
+		"  c.added, c.notified, c.in_flight, c.succeeded, c.failed, c.rejected, c.verdict FROM "
+		"  ota.rollout_stage c WHERE c.rollout_id = p.rollout_id) s), "
+		"'errors', coalesce((SELECT jsonb_agg(to_jsonb(e) ORDER BY e.devices DESC, e.error) FROM (SELECT "
+		"  u.state, u.error, count(*) AS devices FROM ota.device_update u WHERE u.rollout_id = "
+		"  p.rollout_id AND u.error IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20) e), '[]')) "
+		"FROM ota.rollout_progress p WHERE p.rollout_id = $1",
+		"rollout", { ID_REQ("id") } },
+	{ "list_devices", NULL, NULL,
+		"SELECT jsonb_build_object('devices', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT "
+		"d.device_id, d.fleet, d.hardware, d.version, d.pinned_version, d.connected, d.broker, "
+		"d.last_seen, u.rollout_id, u.state AS update_state, u.attempt, u.error FROM ota.device d LEFT "
+		"JOIN LATERAL (SELECT u.rollout_id, u.state, u.attempt, u.error FROM ota.device_update u WHERE "
+		"u.device_id = d.device_id AND u.rollout_id = $5) u ON true WHERE ($1::text IS NULL OR d.fleet = $1) "
+		"AND ($2::text IS NULL OR d.version = $2) AND ($3::text IS NULL OR d.hardware = $3) AND ($4::boolean IS NULL OR "
+		"d.connected = $4) AND ($5::bigint IS NULL OR u.rollout_id = $5) AND ($6::text IS NULL OR u.state = $6) AND "
+		"($7::text IS NULL OR d.device_id > $7) ORDER BY d.device_id LIMIT coalesce($8, 100)) x",
+		NULL,
+		{ TEXT("fleet"), TEXT("version"), TEXT("hardware"),
+			{ "connected", "boolean", COMMAND_BOOLEAN, false }, BIGINT("rollout_id"), TEXT("state"),
+			TEXT("after"), LIMIT } },
+	{ "show_device", NULL, NULL,
+		"SELECT to_jsonb(d) || jsonb_build_object('updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER "
+		"BY u.rollout_id DESC) FROM (SELECT u.rollout_id, l.version, u.stage, u.attempt, u.state, "
+		"  u.error, u.notified_at, u.deadline, u.finished_at FROM ota.device_update u JOIN ota.rollout o "
+		"  USING (rollout_id) JOIN ota.release l USING (release_id) WHERE u.device_id = d.device_id ORDER "
+		"  BY 1 DESC LIMIT 20) u), '[]'), 'history', coalesce((SELECT jsonb_agg(to_jsonb(h) - 'event_id' "
+		"ORDER BY h.event_id) FROM (SELECT e.event_id, e.at, e.kind, e.rollout_id, e.detail FROM "
+		"  ota.event e WHERE e.device_id = d.device_id ORDER BY e.event_id DESC LIMIT coalesce($2, 20)) "
+		"h), '[]')) FROM ota.device d WHERE d.device_id = $1",
+		"device", { TEXT_REQ("device_id"), LIMIT } },
+	{ "list_fleets", NULL, NULL,
+		"SELECT jsonb_build_object('fleets', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT f.fleet, "
+		"f.timezone, f.pinned_version, coalesce(v.devices, 0) AS devices, coalesce(v.connected, 0) AS "
+		"connected, v.versions, o.rollout_id, o.state AS rollout_state FROM ota.fleet f LEFT JOIN (SELECT "
+		"fleet, sum(devices) AS devices, sum(connected) AS connected, count(version) AS versions FROM "
+		"ota.fleet_versions GROUP BY 1) v ON v.fleet = f.fleet LEFT JOIN ota.rollout o ON o.fleet = "
+		"f.fleet AND o.state IN ('running', 'paused') ORDER BY f.fleet LIMIT coalesce($1, 100)) x",
+		NULL, { LIMIT } },
+	{ "show_fleet", NULL, NULL,
+		"SELECT to_jsonb(f) || jsonb_build_object('versions', coalesce((SELECT jsonb_agg(to_jsonb(v) - "
+		"'fleet' ORDER BY v.devices DESC, v.version) FROM (SELECT * FROM ota.fleet_versions x WHERE x.fleet "
+		"= f.fleet ORDER BY x.devices DESC LIMIT 100) v), '[]'), 'rollouts', coalesce((SELECT "
+		"jsonb_agg(to_jsonb(r) ORDER BY r.id DESC) FROM (SELECT p.rollout_id AS id, p.version, p.plan, "
+		"p.state, p.reason FROM ota.rollout_progress p WHERE p.fleet = f.fleet ORDER BY 1 DESC LIMIT 20) "
+		"r), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
+		"fleet", { TEXT_REQ("fleet") } },
+	{ "audit", NULL, NULL,
+		"SELECT jsonb_build_object('events', coalesce(jsonb_agg(to_jsonb(x) ORDER BY x.event_id), '[]')) "
+		"FROM (SELECT e.event_id, e.at, e.broker, e.kind, e.device_id, e.rollout_id, e.detail FROM "
+		"ota.event e WHERE ($1::text IS NULL OR e.kind = $1) AND ($2::text IS NULL OR e.device_id = $2) AND ($3::bigint IS "
+		"NULL OR e.rollout_id = $3) AND ($4::text IS NULL OR e.detail ->> 'by' = $4) AND ($5::bigint IS NULL OR "
+		"e.event_id < $5) ORDER BY e.event_id DESC LIMIT coalesce($6, 100)) x",
+		NULL,
+		{ TEXT("kind"), TEXT("device_id"), BIGINT("rollout_id"), TEXT("by"), BIGINT("before"),
+			LIMIT } },
+	{ "status", NULL, NULL,
+		"SELECT jsonb_build_object('now', now(), 'schema', (SELECT max(version) FROM "
+		"ota.schema_migration), 'brokers', coalesce((SELECT jsonb_agg(to_jsonb(b) ORDER BY b.broker) FROM "
+		"(SELECT broker, plugin, started_at, alive_at FROM ota.broker ORDER BY 1 LIMIT 100) b), '[]'), "
+		"'devices', (SELECT count(*) FROM ota.device), 'connected', (SELECT count(*) FROM ota.device WHERE "
+		"connected), 'releases', coalesce((SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) "
+		"AS n FROM ota.release GROUP BY 1) s), '{}'), 'rollouts', coalesce((SELECT "
+		"jsonb_object_agg(state, n) FROM (SELECT state, count(*) AS n FROM ota.rollout GROUP BY 1) s), "
+		"'{}'), 'denied_today', (SELECT count(*) FROM ota.event WHERE kind = 'denied' AND at > now() - "
+		"interval '1 day'))",
+		NULL, { { NULL, NULL, COMMAND_TEXT, false } } },
+};
+
+const struct command *command_table(size_t *count)
+{
+	*count = sizeof(table) / sizeof(table[0]);
+	return table;
+}
+
+/* Is the function part of this plugin? */
+static bool has_function(const char *function)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "functions/%s.sql", function);
+	for (size_t i = 0; i < sql_files_count; i++) {
+		if (strcmp(sql_files[i].name, path) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+const struct command *command_find(const struct control_command *command)
+{
+	const struct command *found = NULL;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		const struct command *row = &table[i];
+
+		if (strcmp(row->name, command->name) != 0
+			|| (row->function && !has_function(row->function))) {
+			continue;
+		}
+		found = row;
+		if (row->members[0].name && json_member(command->members, row->members[0].name)) {
+			break;
+		}
+	}
+	return found;
+}
