@@ -8,6 +8,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Also devices that came back without having started, whose time to be told again has come (again = true).
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
 -- Rollouts whose update window is closed wait.
+-- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
+-- its rank is not its own or behind the cohort of a stage that is not the whole fleet.
 DECLARE
     open  bigint[];
 BEGIN
@@ -44,7 +46,25 @@ BEGIN
          WHERE u.retell_at <= now() AND u.state = 'notified'
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), picked AS (
-        SELECT * FROM fresh UNION ALL SELECT * FROM returned
+        SELECT f.*, coalesce(d.fleet = r.fleet AND u.stage <= r.current_stage AND u.rank = ota.cohort_rank(u.rollout_id, u.device_id)
+                             AND (s.percent = 100 OR u.rank <= s.last_rank), false) AS asked
+          FROM (SELECT * FROM fresh UNION ALL SELECT * FROM returned) f
+          JOIN ota.device_update u ON u.rollout_id = f.rollout_id AND u.device_id = f.device_id
+          JOIN ota.rollout r ON r.rollout_id = f.rollout_id
+          JOIN ota.device d ON d.device_id = f.device_id
+          LEFT JOIN ota.rollout_stage s ON s.rollout_id = f.rollout_id AND s.stage = r.current_stage
+    ), strayed AS (
+        UPDATE ota.device_update u
+           SET state = 'cancelled', error = 'NOT_IN_STAGE', finished_at = now(), granted_at = NULL, retell_at = NULL, ready = false
+          FROM picked p
+          JOIN ota.device d ON d.device_id = p.device_id
+         WHERE NOT p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
+        RETURNING u.device_id, u.rollout_id, d.notify_topic
+    ), refused AS (
+        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
+        SELECT i_broker, x.device_id, x.rollout_id, 'denied', jsonb_build_object('client', x.device_id, 'topic', x.notify_topic,
+               'reason', 'a notice that no open stage of the rollout asks for')
+          FROM strayed x
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', told_session = d.session,
@@ -58,7 +78,7 @@ BEGIN
           FROM picked p
           JOIN ota.rollout r ON r.rollout_id = p.rollout_id
           JOIN ota.device d ON d.device_id = p.device_id
-         WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id
+         WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
         RETURNING u.device_id, u.rollout_id, u.attempt, r.release_id, u.served_stage, u.deadline, p.again,
             d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic
     ), logged AS (

@@ -11,6 +11,7 @@ DECLARE
     r        ota.rollout;
     joined   bigint := 0;
     inside   bigint;
+    behind   bigint;
 BEGIN
     SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
     IF NOT FOUND OR r.state <> 'running' OR r.current_stage <> i_stage - 1 THEN
@@ -21,6 +22,7 @@ BEGIN
     SELECT count(*) INTO inside FROM ota.device_update WHERE rollout_id = i_rollout_id;
     IF i_size > inside THEN
         -- Chosen by rank, stored by device: the indexes grow at their end instead of everywhere.
+        WITH added AS (
         INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
         SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version
           FROM (SELECT e.device_id, e.listening, e.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
@@ -30,8 +32,9 @@ BEGIN
                                     WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
                  ORDER BY rank, e.device_id
                  LIMIT i_size - inside) c
-         ORDER BY c.device_id;
-        GET DIAGNOSTICS joined = ROW_COUNT;
+         ORDER BY c.device_id
+        RETURNING rank)
+        SELECT count(*), max(a.rank) INTO joined, behind FROM added a;
         -- Now, not when autovacuum comes by: until then the brokers' statements, which look for a few rows every moment,
         -- have plans for a small table.
         ANALYZE ota.device_update;
@@ -39,6 +42,7 @@ BEGIN
     UPDATE ota.rollout_stage
        SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
            cohort = inside + joined, added = joined,
+           last_rank = greatest(behind, (SELECT max(b.last_rank) FROM ota.rollout_stage b WHERE b.rollout_id = i_rollout_id)),
            -- Whatever count_closed_hours says, a wait begins when the first device could be told.
            stopped_at = CASE WHEN NOT ota.rollout_may_tell(r) THEN now() END
      WHERE rollout_id = i_rollout_id AND stage = i_stage;

@@ -27,6 +27,24 @@ CREATE OR REPLACE TRIGGER rollout_guard_insert BEFORE INSERT ON ota.rollout
 CREATE OR REPLACE TRIGGER rollout_guard_update BEFORE UPDATE ON ota.rollout
     FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION ota.rollout_guard();
 
+CREATE OR REPLACE FUNCTION ota.device_update_guard()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- A device's part in a rollout begins pending and without a slot; what it is told and how it ends, comes later.
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '55000',
+        MESSAGE = format('device "%s" cannot begin its part in rollout %s %s', left(NEW.device_id, 140), NEW.rollout_id,
+            CASE WHEN NEW.state = 'pending' THEN 'with a slot' ELSE NEW.state END),
+        HINT = 'Stages take devices in when they open; use ota.retry_device for one that has failed.';
+END
+$$;
+COMMENT ON FUNCTION ota.device_update_guard() IS 'Trigger: refuses device updates that do not begin at the beginning';
+
+CREATE OR REPLACE TRIGGER device_update_guard BEFORE INSERT ON ota.device_update
+    FOR EACH ROW WHEN (NEW.state <> 'pending' OR NEW.granted_at IS NOT NULL OR NEW.retell_at IS NOT NULL
+        OR NEW.served_stage IS NOT NULL OR NEW.recall)
+    EXECUTE FUNCTION ota.device_update_guard();
+
 CREATE OR REPLACE FUNCTION ota.wake_brokers()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$

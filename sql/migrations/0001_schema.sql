@@ -256,6 +256,7 @@ CREATE TABLE ota.rollout_stage (
     attempts_failed bigint      NOT NULL DEFAULT 0,
     forgiven_ok     bigint      NOT NULL DEFAULT 0,
     forgiven_failed bigint      NOT NULL DEFAULT 0,
+    last_rank       bigint,
     pacing_window   integer     NOT NULL DEFAULT 0,
     pacing_ok       bigint      NOT NULL DEFAULT 0,
     pacing_bad      bigint      NOT NULL DEFAULT 0,
@@ -267,6 +268,7 @@ COMMENT ON COLUMN ota.rollout_stage.stopped_at IS 'Since when its wait stands st
 COMMENT ON COLUMN ota.rollout_stage.cohort IS 'Devices of this stage and of those before it';
 COMMENT ON COLUMN ota.rollout_stage.notified IS 'Devices told in this stage (latecomers of earlier stages too)';
 COMMENT ON COLUMN ota.rollout_stage.forgiven_failed IS 'Failures before an operator resumed a halted stage: they count no more';
+COMMENT ON COLUMN ota.rollout_stage.last_rank IS 'Highest ota.cohort_rank of the cohort: a device behind it is told nothing while the stage is not the whole fleet';
 COMMENT ON COLUMN ota.rollout_stage.verdict IS 'The verdict with its numbers and the rule that fired';
 
 -- Who gets it ---------------------------------------------------------------------------------------------------------
