@@ -68,9 +68,11 @@ BEGIN
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', told_session = d.session,
-               -- However often it comes back without having started, twice the time is the end of it.
-               notified_at = CASE WHEN p.again THEN u.notified_at ELSE now() END,
-               deadline = CASE WHEN p.again THEN least(now() + r.download_timeout, u.notified_at + 2 * r.download_timeout)
+               -- However often it comes back without having started, twice the time is the end of it; time that it waited to
+               -- be told, for the update window say, is not counted.
+               notified_at = CASE WHEN p.again THEN u.notified_at + (now() - u.retell_at) ELSE now() END,
+               deadline = CASE WHEN p.again
+                               THEN least(now() + r.download_timeout, u.notified_at + (now() - u.retell_at) + 2 * r.download_timeout)
                                ELSE now() + r.download_timeout END,
                boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
                boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,

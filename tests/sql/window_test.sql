@@ -101,7 +101,7 @@ SELECT ota.clear_windows('f') \g /dev/null
 SELECT is(count(*), 1::bigint, 'it is used at the next opening') FROM ota.broker_claim('broker', 10);
 SELECT results_eq(format('SELECT live FROM ota.broker_rollouts() WHERE rollout_id = %s', :a), ARRAY[true], 'and delivered');
 -- Told, came back without having started, and the window closed.
-UPDATE ota.device_update SET retell_at = now(), deadline = now() - interval '1 second' WHERE rollout_id = :a AND state = 'notified';
+UPDATE ota.device_update SET notified_at = now() - interval '1 day', retell_at = now() - interval '23 hours 59 minutes', deadline = now() - interval '1 second' WHERE rollout_id = :a AND state = 'notified';
 SELECT pg_temp.close_window('f') \g /dev/null
 SELECT is_empty('SELECT * FROM ota.broker_claim(''broker'', 10)', 'nobody is told again while it is closed');
 SELECT is_empty('SELECT * FROM ota.controller_expired(10)', 'nor timed out for waiting');
@@ -111,6 +111,7 @@ SELECT is_empty('SELECT * FROM ota.controller_expired(10)', 'nor at its opening:
 UPDATE ota.broker SET alive_at = now() - interval '1 hour';
 SELECT isnt_empty('SELECT * FROM ota.controller_expired(10)', 'unless its broker is gone: silence is silence');
 SELECT is(count(*), 1::bigint, 'told again') FROM ota.broker_claim('broker', 10) c WHERE c.again;
+SELECT ok(deadline > now() + interval '59 minutes', 'with the whole time') FROM ota.device_update WHERE rollout_id = :a AND state = 'notified';
 SELECT ota.cancel_rollout(:a, 'x') \g /dev/null
 
 -- count_closed_hours false, with a pause and a halt in between
