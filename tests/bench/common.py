@@ -90,9 +90,11 @@ class Bench:
     # -- figures
 
     def row(self, name, values, unit, baseline=None, note=""):
-        """Notes one line of the table; `baseline` are the values of the same run it is compared with."""
+        """Notes one line of the table; `baseline` are the values of the same run it is compared with, each with its neighbour."""
         values = list(values)
-        ratio = statistics.median(values) / statistics.median(baseline) if baseline else None
+        ratio = None
+        if baseline:
+            ratio = statistics.median(value / base for value, base in zip(values, baseline))
         self.rows.append((name, statistics.median(values), min(values), max(values), unit, ratio, note))
         print(f"  {name}: {', '.join(figure(value) for value in values)} {unit} {note}", flush=True)
 
