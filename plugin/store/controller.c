@@ -89,6 +89,15 @@ static enum ota_err count_waiting(struct pg *pg, struct rollout_row *row, struct
 		pg, "SELECT ota.controller_waiting($1, $2)", 2, arguments, &row->counts.waiting, why);
 }
 
+/*
+ * First of all the rollout, as operators' functions and hand-outs do: whoever locks a stage's counters first and wants the rollout
+ * then waits for somebody who has it the other way round.
+ */
+static enum ota_err lock(struct pg *pg, const struct rollout_row *row, struct ota_why *why)
+{
+	return controller_call(pg, "SELECT ota.controller_lock($1)", 1, &row->id, NULL, why);
+}
+
 /* Words for what the controller waits for. */
 static const char *waiting_for(const struct rollout_row *row, const struct stage_decision *decision)
 {
@@ -151,8 +160,11 @@ static enum ota_err run_open_stage(struct controller *controller, struct pg *pg,
 {
 	bool held = strcmp(row->stage_state, "held") == 0;
 	struct stage_decision decision;
-	enum ota_err err = count_waiting(pg, row, why);
+	enum ota_err err = lock(pg, row, why);
 
+	if (!err) {
+		err = count_waiting(pg, row, why);
+	}
 	if (err) {
 		return err;
 	}
@@ -190,6 +202,10 @@ static enum ota_err serve_latecomers(struct controller *controller, struct pg *p
 	enum ota_err err = count_waiting(pg, row, why);
 
 	if (err || (row->counts.waiting == 0 && row->counts.in_flight == 0)) {
+		return err;
+	}
+	err = lock(pg, row, why);
+	if (err) {
 		return err;
 	}
 	decision = verdict_decide(&row->limits, &row->counts, 0);

@@ -1,5 +1,15 @@
 -- What the controller does.
 
+CREATE OR REPLACE FUNCTION ota.controller_lock(i_rollout_id bigint)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- The order of locks, everywhere: the rollout, then device updates (by device), then devices, then the stage's counters.
+BEGIN
+    PERFORM 1 FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_lock(bigint) IS 'Plugin: hold a rollout for a step of the controller';
+
 CREATE OR REPLACE FUNCTION ota.controller_open_stage(i_rollout_id bigint, i_stage integer, i_eligible bigint, i_size bigint)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
