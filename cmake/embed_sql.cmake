@@ -3,7 +3,8 @@
 file(GLOB OTA_SQL_FILES CONFIGURE_DEPENDS
 	${CMAKE_CURRENT_SOURCE_DIR}/sql/migrations/*.sql
 	${CMAKE_CURRENT_SOURCE_DIR}/sql/functions/*.sql
-	${CMAKE_CURRENT_SOURCE_DIR}/sql/views/*.sql)
+	${CMAKE_CURRENT_SOURCE_DIR}/sql/views/*.sql
+	${CMAKE_CURRENT_SOURCE_DIR}/sql/roles/*.sql)
 set(OTA_EMBEDDED_SQL ${CMAKE_CURRENT_BINARY_DIR}/sql_files.c)
 add_custom_command(
 	OUTPUT ${OTA_EMBEDDED_SQL}

@@ -2,7 +2,7 @@
 set(text "#include \"ota/store/sql_files.h\"\n\n")
 set(table "")
 set(count 0)
-foreach(folder migrations functions views)
+foreach(folder migrations functions views roles)
 	file(GLOB files RELATIVE ${SQL_DIR} ${SQL_DIR}/${folder}/*.sql)
 	list(SORT files)
 	foreach(file ${files})

@@ -2,7 +2,7 @@
 --
 --     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f sql/install.sql
 --
--- A new file in migrations/, functions/ or views/ gets its line here, in the order of the names; a test compares.
+-- A new file in migrations/, functions/, views/ or roles/ gets its line here, in the order of the names; a test compares.
 
 \set ON_ERROR_STOP on
 BEGIN;
@@ -63,5 +63,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir views/device_history.sql
 \ir views/fleet_versions.sql
 \ir views/rollout_progress.sql
+
+\ir roles/roles.sql
 
 COMMIT;

@@ -72,7 +72,8 @@ static enum ota_err apply_file(struct pg *pg, const struct sql_file *file, struc
 	return err;
 }
 
-static enum ota_err apply_migrations(struct pg *pg, struct logring *log, struct ota_why *why)
+static enum ota_err apply_migrations(
+	struct pg *pg, bool owns, struct logring *log, struct ota_why *why)
 {
 	int64_t exists = 0;
 	int64_t have = 0;
@@ -88,6 +89,12 @@ static enum ota_err apply_migrations(struct pg *pg, struct logring *log, struct 
 	}
 	for (size_t i = 0; i < sql_files_count && is_migration(sql_files[i].name); i++) {
 		know = migration_version(sql_files[i].name);
+	}
+	if (have < know && exists && !owns) {
+		ota_why_set(why,
+			"the database has schema version %lld, this plugin needs %lld: let the owner of schema ota run sql/install.sql",
+			(long long)have, (long long)know);
+		return OTA_ERR_CONFLICT;
 	}
 	if (have > know) {
 		ota_why_set(why,
@@ -107,7 +114,8 @@ static enum ota_err apply_migrations(struct pg *pg, struct logring *log, struct 
 	return OTA_OK;
 }
 
-static enum ota_err apply_functions(struct pg *pg, struct logring *log, struct ota_why *why)
+static enum ota_err apply_functions(
+	struct pg *pg, bool owns, struct logring *log, struct ota_why *why)
 {
 	char digest[65] = "";
 	const char *values[1] = { digest };
@@ -123,6 +131,11 @@ static enum ota_err apply_functions(struct pg *pg, struct logring *log, struct o
 		return err;
 	}
 	PQclear(result);
+	if (!owns) {
+		logring_printf(log, LOG_LEVEL_NOTICE,
+			"database: using the functions and views that the owner of schema ota has installed");
+		return OTA_OK;
+	}
 	for (size_t i = 0; i < sql_files_count; i++) {
 		if (!is_migration(sql_files[i].name)) {
 			err = apply_file(pg, &sql_files[i], why);
@@ -140,6 +153,7 @@ static enum ota_err apply_functions(struct pg *pg, struct logring *log, struct o
 
 enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
 {
+	int64_t owns = 0;
 	/* The lock waits for the other broker, however long its migration takes. */
 	enum ota_err err = pg_script(pg,
 		"BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
@@ -147,11 +161,18 @@ enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
 		"SELECT pg_advisory_xact_lock(hashtext('ota.migrate'))",
 		why);
 
+	/* A member of ota_plugin uses what the owner has installed; where there is nothing yet, whoever comes first becomes the owner. */
 	if (!err) {
-		err = apply_migrations(pg, log, why);
+		err = query_int(pg,
+			"SELECT coalesce((SELECT pg_has_role(n.nspowner, 'USAGE') FROM pg_namespace n "
+			"WHERE n.nspname = 'ota'), true)::int",
+			&owns, why);
 	}
 	if (!err) {
-		err = apply_functions(pg, log, why);
+		err = apply_migrations(pg, owns != 0, log, why);
+	}
+	if (!err) {
+		err = apply_functions(pg, owns != 0, log, why);
 	}
 	if (err) {
 		struct ota_why ignored;

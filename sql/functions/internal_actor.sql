@@ -4,10 +4,10 @@ CREATE OR REPLACE FUNCTION ota.actor()
 RETURNS text
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- Who acts: the name this session logged in with; for commands that a broker carries out, the MQTT user who sent them, whom it
-    -- names in the setting ota.actor of its transaction.  The setting counts only for roles that may write ota.broker: those
-    -- are brokers or may do anything anyhow.  An operator with rights of his own cannot pass himself off as somebody else, nor
+    -- names in the setting ota.actor of its transaction.  The setting counts only for roles that may call what brokers call: those
+    -- are brokers or may do anything anyhow (roles.sql).  An operator with rights of his own cannot pass himself off as somebody else, nor
     -- approve in another's name what he has started.
-    SELECT coalesce(CASE WHEN has_table_privilege(session_user, 'ota.broker', 'INSERT')
+    SELECT coalesce(CASE WHEN has_function_privilege(session_user, to_regprocedure('ota.broker_alive(text)'), 'EXECUTE')
                          THEN nullif(current_setting('ota.actor', true), '') END, session_user::text);
 $$;
 COMMENT ON FUNCTION ota.actor() IS 'Internal: in whose name this transaction acts';

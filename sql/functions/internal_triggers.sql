@@ -45,6 +45,20 @@ CREATE OR REPLACE TRIGGER device_update_guard BEFORE INSERT ON ota.device_update
         OR NEW.served_stage IS NOT NULL OR NEW.recall)
     EXECUTE FUNCTION ota.device_update_guard();
 
+CREATE OR REPLACE FUNCTION ota.event_guard()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- The audit log only grows.  Whoever owns the table can still thin it out after ALTER TABLE ... DISABLE TRIGGER, on purpose.
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('the audit log only grows: no %s of ota.event', lower(TG_OP)),
+        HINT = 'To remove old events, its owner disables the trigger event_guard for that transaction.';
+END
+$$;
+COMMENT ON FUNCTION ota.event_guard() IS 'Trigger: refuses to change or remove events';
+
+CREATE OR REPLACE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON ota.event
+    FOR EACH STATEMENT EXECUTE FUNCTION ota.event_guard();
+
 CREATE OR REPLACE FUNCTION ota.wake_brokers()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$

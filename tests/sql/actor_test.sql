@@ -6,7 +6,7 @@ SELECT is(ota.actor(), session_user::text, 'by itself: who logged in');
 SELECT set_config('ota.actor', '', false) \g /dev/null
 SELECT is(ota.actor(), session_user::text, 'an empty setting is none');
 SELECT set_config('ota.actor', 'alice', false) \g /dev/null
-SELECT is(ota.actor(), 'alice', 'a role that may write ota.broker acts for whom it names');
+SELECT is(ota.actor(), 'alice', 'a role that may do what brokers do acts for whom it names');
 
 SELECT ota.define_plan('eyes', '[{"label": "a", "percent": 50}, {"label": "b", "percent": 100}]', options => '{"approval": true}') \g /dev/null
 SELECT is(defined_by, 'alice', 'plans say so') FROM ota.plan WHERE plan = 'eyes';
@@ -29,13 +29,18 @@ SELECT ota.pause_rollout(:id, 'lunch') \g /dev/null
 SELECT is(detail ->> 'by', 'carol', 'steps say so') FROM ota.event WHERE rollout_id = :id AND detail ->> 'to' = 'paused';
 
 -- An operator with rights of his own, but not a broker's.
-CREATE ROLE ota_test_operator;
-GRANT USAGE ON SCHEMA ota TO ota_test_operator;
-GRANT SELECT ON ALL TABLES IN SCHEMA ota TO ota_test_operator;
+CREATE ROLE ota_test_operator IN ROLE ota_operator;
+CREATE ROLE ota_test_broker IN ROLE ota_plugin;
 SET SESSION AUTHORIZATION ota_test_operator;
-SELECT set_config('ota.actor', 'alice', false) \g /dev/null
-SELECT ota.actor() AS pretended \gset
-RESET SESSION AUTHORIZATION;
-SELECT is(:'pretended'::text, 'ota_test_operator', 'nobody else can name himself');
+SELECT set_config('ota.actor', 'alice', false), ota.assign_device('dev-1', 'default') \g /dev/null
+SET SESSION AUTHORIZATION DEFAULT;
+SELECT is(detail ->> 'by', 'ota_test_operator', 'nobody else can name himself') FROM ota.event WHERE device_id = 'dev-1';
+SELECT ok(NOT detail ? 'via', 'and acts for nobody') FROM ota.event WHERE device_id = 'dev-1';
+SET SESSION AUTHORIZATION ota_test_broker;
+SELECT set_config('ota.actor', 'alice', false), ota.assign_device('dev-2', 'default') \g /dev/null
+SET SESSION AUTHORIZATION DEFAULT;
+SELECT is(detail ->> 'by' || ' ' || (detail ->> 'via'), 'alice ota_test_broker', 'a broker that is only a member of ota_plugin may')
+  FROM ota.event WHERE device_id = 'dev-2';
+DROP ROLE ota_test_operator, ota_test_broker;
 
 SELECT * FROM finish();

@@ -2,7 +2,7 @@
 \ir lib/helpers.sql
 SELECT no_plan();
 
-\set present `cd :root/sql && for folder in migrations functions views; do LC_ALL=C ls "$folder"/*.sql; done`
+\set present `cd :root/sql && for folder in migrations functions views roles; do LC_ALL=C ls "$folder"/*.sql; done`
 \set listed `sed -n 's/^\\ir //p' :root/sql/install.sql`
 SELECT is(:'listed'::text, :'present'::text, 'install.sql lists every file, in order');
 
@@ -19,7 +19,7 @@ SELECT is_empty($$
     'every function fixes its search_path or has a parsed body');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc p
-     WHERE p.pronamespace = 'ota'::regnamespace AND p.prosrc ~* '\mexecute\M'$$, 'no function makes up SQL');
+     WHERE p.pronamespace = 'ota'::regnamespace AND p.prosrc ~* '\mexecute\M(?!'')'$$, 'no function makes up SQL');
 SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class c
      WHERE c.relnamespace = 'ota'::regnamespace AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') IS NULL$$,
