@@ -116,6 +116,12 @@ static enum ota_err start(
 	}
 	mosquitto_log_printf(MOSQ_LOG_INFO, "ota: version %s, broker name %s, %zu trusted keys",
 		OTA_VERSION, plugin->options.broker_name, keyring_count(keyring));
+	/* Whether it is so no plugin can see: MQTT lets every client choose its id. */
+	if (plugin->options.device_identity == DEVICE_IDENTITY_CLIENTID) {
+		mosquitto_log_printf(MOSQ_LOG_WARNING,
+			"ota: device ids are client ids, so a client id must be bound to its credentials: use_username_as_clientid "
+			"true, or plugin_opt_device_identity username (certificates: with use_identity_as_username true)");
+	}
 	/* Sessions are numbered from here on, see gate/session.c. */
 	err = store_start(&plugin->options, keyring, clock_wall_ms() << 12, plugin->changes,
 		plugin->log, &plugin->store, why);

@@ -265,3 +265,25 @@ def test_own_bridge_that_fetches_forgeries(bare_site, broker_version, tmp_path, 
     assert site.device_row("dev-1")["version"] == "1.0.0"
     late = site.device("dev-3", fleet="pumps")
     stays(lambda: late.messages == [], 0.5, lambda: late.messages)
+
+
+@pytest.mark.brokers
+@pytest.mark.parametrize("identity", ["clientid", "username"])
+def test_what_binds_names_to_credentials_is_said_once_at_start(bare_site, broker_version, identity):
+    broker = bare_site.add_broker(version=broker_version, device_identity=identity)
+    said = broker.log_lines("Warning: ota: |ota: device ids are client ids")
+    assert len(broker.log_lines("use_username_as_clientid")) == (identity == "clientid"), said
+
+
+@pytest.mark.brokers
+def test_client_ids_bound_to_user_names(bare_site, broker_version):
+    """use_username_as_clientid: whatever id a client asks for, it is the device of its credentials."""
+    site = bare_site
+    site.add_broker(version=broker_version, extra=["use_username_as_clientid true"])
+    thief = RawClient(site.broker, "dev-1", username="thief", password="x")
+    thief.publish("devices/dev-1/ota/status", json.dumps({"version": "6.6.6"}))
+    thief.publish("devices/thief/ota/status", json.dumps({"version": "1.0.0"}))
+    site.wait_device("thief", version="1.0.0")
+    assert site.device_row("dev-1") is None
+    wait_for(lambda: site.db.rows("SELECT * FROM ota.denied WHERE client = 'thief' AND topic = 'devices/dev-1/ota/status'"), 5,
+             "the refusal")
