@@ -23,6 +23,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/add_release.sql
 \ir functions/advance_rollout.sql
 \ir functions/assign_device.sql
+\ir functions/assign_gateway.sql
 \ir functions/broker_fold.sql
 \ir functions/broker_hand_out.sql
 \ir functions/broker_join.sql
@@ -40,6 +41,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/internal_base64.sql
 \ir functions/internal_check.sql
 \ir functions/internal_cohort_rank.sql
+\ir functions/internal_gateway.sql
 \ir functions/internal_release_submit.sql
 \ir functions/internal_rollout_prepare.sql
 \ir functions/internal_rollout_step.sql

@@ -1,5 +1,7 @@
 #include "ota/gate/access.h"
 
+#include <string.h>
+
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
 #include "ota/gate/state.h"
@@ -8,6 +10,25 @@ _Static_assert((int)POLICY_READ == MOSQ_ACL_READ && (int)POLICY_WRITE == MOSQ_AC
 		&& (int)POLICY_SUBSCRIBE == MOSQ_ACL_SUBSCRIBE
 		&& (int)POLICY_UNSUBSCRIBE == MOSQ_ACL_UNSUBSCRIBE,
 	"the policy counts accesses as the broker does");
+
+/* Is it the outstanding notice of one of the devices that this gateway speaks for? */
+static bool is_current_of_child(const struct gate *gate,
+	const struct mosquitto_evt_acl_check *check, const char *identity,
+	const struct policy_topic *topic)
+{
+	char device[TOPIC_ID_MAX + 1];
+	const struct via_child *child;
+
+	if (!topic->exact || topic->placeholder != TOPIC_DEVICE
+		|| topic->value.length >= sizeof(device)) {
+		return false;
+	}
+	memcpy(device, topic->value.text, topic->value.length);
+	device[topic->value.length] = '\0';
+	child = via_child_of(&gate->via, identity, device);
+	return child != NULL && child->session->client == check->client
+		&& deliver_is_current(gate, device, check->payload, check->payloadlen);
+}
 
 /* A topic that looks like one of ours. */
 __attribute__((noinline)) static int check_ours(
@@ -28,10 +49,15 @@ __attribute__((noinline)) static int check_ours(
 		gate_work(gate);
 	}
 	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL) {
-		current = deliver_is_current(gate, identity, check->payload, check->payloadlen);
+		current = deliver_is_current(gate, identity, check->payload, check->payloadlen)
+			|| is_current_of_child(gate, check, identity, &topic);
 	}
 
 	answer = policy_decide((enum policy_access)check->access, &topic, identity, current, &reason);
+	if (answer == POLICY_DENY && check->access == MOSQ_ACL_WRITE
+		&& via_may_report(gate, identity, &topic)) {
+		return MOSQ_ERR_SUCCESS;
+	}
 	if (answer == POLICY_DENY) {
 		emit_denied(gate, check->client, check->topic, reason);
 		return MOSQ_ERR_ACL_DENIED;

@@ -145,11 +145,35 @@ static void undelivered(struct gate *gate, const struct change *offer,
 	emit_or_lose(gate, &event);
 }
 
+/* Where a device can be told: in its own session, else in its gateway's. */
+struct target {
+	struct session *session; /* NULL: it is not here */
+	bool listening;
+};
+
+static struct target target_of(const struct gate *gate, const struct change *change)
+{
+	struct target target = { .session = sessions_of_device(&gate->sessions, change->device) };
+	const struct via_child *child;
+
+	target.listening = target.session != NULL && target.session->listening;
+	if (target.listening || change->via == NULL) {
+		return target;
+	}
+	child = via_child_of(&gate->via, change->via, change->device);
+	if (child != NULL) {
+		target.session = child->session;
+		target.listening = child->listening;
+	}
+	return target;
+}
+
 /* The last gate before a device.  True: a message went to the broker. */
 static bool offer(struct gate *gate, const struct change *offer)
 {
 	struct deliver *deliver = &gate->deliver;
-	const struct session *session = sessions_of_device(&gate->sessions, offer->device);
+	const struct target target = target_of(gate, offer);
+	const struct session *session = target.session;
 	const struct deliver_release *release = release_of(deliver, offer->release_id);
 	const struct device_facts facts = {
 		.fleet = offer->fleet,
@@ -174,7 +198,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 			"the release is not verified here, or was revoked");
 		return false;
 	}
-	if (session == NULL || !session->listening) {
+	if (session == NULL || !target.listening) {
 		undelivered(gate, offer, session, REPORT_IDLE,
 			session == NULL ? "not_connected" : "not_listening",
 			session == NULL ? "the device is not connected to this broker"
@@ -209,7 +233,8 @@ static bool offer(struct gate *gate, const struct change *offer)
 			told->attempt = offer->attempt;
 			told->release_id = offer->release_id;
 			told->session = session->number;
-			err = deliver_send(gate, session, offer->topic, offer->fleet, payload, length);
+			err = deliver_send(
+				gate, session, offer->device, offer->topic, offer->fleet, payload, length);
 			if (err != OTA_OK) {
 				told_notice_drop(&deliver->told, told);
 			}
@@ -241,7 +266,8 @@ static bool send_recall(
 	}
 	/* Before it is sent: the broker asks for the right to read it at once. */
 	recall->sent = true;
-	if (deliver_send(gate, session, recall->topic, NULL, payload, length) != OTA_OK) {
+	if (deliver_send(gate, session, recall->device, recall->topic, NULL, payload, length)
+		!= OTA_OK) {
 		recall->sent = false;
 		return false;
 	}
@@ -252,7 +278,8 @@ static bool send_recall(
 static bool recall(struct gate *gate, const struct change *change)
 {
 	struct told *told = &gate->deliver.told;
-	const struct session *session = sessions_of_device(&gate->sessions, change->device);
+	const struct target target = target_of(gate, change);
+	const struct session *session = target.session;
 	struct told_notice *notice = told_notice_of(told, change->device);
 	struct told_recall *recall = told_recall_of(told, change->device);
 
@@ -263,15 +290,15 @@ static bool recall(struct gate *gate, const struct change *change)
 		recall = told_recall_put(told, change->device, change->rollout,
 			change->version == NULL ? "" : change->version, change->topic);
 	}
-	if (recall == NULL || recall->sent || session == NULL || !session->listening) {
+	if (recall == NULL || recall->sent || session == NULL || !target.listening) {
 		return false;
 	}
 	return send_recall(gate, session, recall);
 }
 
-void deliver_owed(struct gate *gate, struct session *session)
+void deliver_owed(struct gate *gate, struct session *session, const char *device)
 {
-	struct told_recall *recall = told_recall_of(&gate->deliver.told, session->device);
+	struct told_recall *recall = told_recall_of(&gate->deliver.told, device);
 
 	if (recall != NULL && !recall->sent) {
 		send_recall(gate, session, recall);
@@ -359,6 +386,9 @@ static void take(struct gate *gate, struct change *change)
 		if (release != NULL) {
 			drop_release(deliver, release);
 		}
+		break;
+	case CHANGE_GATEWAYS:
+		via_set_gateways(&gate->via, change->text);
 		break;
 	case CHANGE_ROLLOUT:
 		take_rollout(gate, change);

@@ -32,23 +32,24 @@ static bool hint_fits(
 }
 
 static enum ota_err choose_topic(const struct gate *gate, const struct session *session,
-	const char *hint, const char *fleet, char *topic, size_t size)
+	const char *device, const char *hint, const char *fleet, char *topic, size_t size)
 {
 	const struct options *options = gate->options;
+	bool own = session->device != NULL && strcmp(session->device, device) == 0;
 
-	if (session->notify >= 0) {
+	if (own && session->notify >= 0) {
 		const struct topic_template *notify = &options->notify_topics[session->notify];
 
 		return topic_render(notify,
 			notify->placeholder == TOPIC_FLEET ? session->fleet : session->device, topic, size);
 	}
-	if (hint != NULL && strlen(hint) < size && hint_fits(options, hint, session->device, fleet)) {
+	if (own && hint != NULL && strlen(hint) < size && hint_fits(options, hint, device, fleet)) {
 		memcpy(topic, hint, strlen(hint) + 1);
 		return OTA_OK;
 	}
 	for (size_t i = options->notify_topics_count; i-- > 0;) {
 		const struct topic_template *notify = &options->notify_topics[i];
-		const char *value = notify->placeholder == TOPIC_FLEET ? fleet : session->device;
+		const char *value = notify->placeholder == TOPIC_DEVICE ? device : (own ? fleet : NULL);
 
 		if (value != NULL && topic_render(notify, value, topic, size) == OTA_OK) {
 			return OTA_OK;
@@ -57,8 +58,8 @@ static enum ota_err choose_topic(const struct gate *gate, const struct session *
 	return OTA_ERR_INVALID;
 }
 
-enum ota_err deliver_send(const struct gate *gate, const struct session *session, const char *hint,
-	const char *fleet, char *payload, size_t length)
+enum ota_err deliver_send(const struct gate *gate, const struct session *session,
+	const char *device, const char *hint, const char *fleet, char *payload, size_t length)
 {
 	char topic[TOPIC_MAX];
 	void *copy = NULL;
@@ -67,7 +68,8 @@ enum ota_err deliver_send(const struct gate *gate, const struct session *session
 	if (fleet == NULL || fleet[0] == '\0') {
 		fleet = session->fleet;
 	}
-	if (length > INT_MAX || choose_topic(gate, session, hint, fleet, topic, sizeof(topic)) != OTA_OK
+	if (length > INT_MAX
+		|| choose_topic(gate, session, device, hint, fleet, topic, sizeof(topic)) != OTA_OK
 		|| mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS) {
 		goto out;
 	}

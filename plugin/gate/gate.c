@@ -224,6 +224,7 @@ void gate_stop(struct gate *gate)
 		write_log(gate);
 	}
 	deliver_clear(&gate->deliver);
+	via_clear(&gate->via);
 	sessions_clear(&gate->sessions);
 	free(gate);
 }

@@ -33,6 +33,7 @@ static void end_session(struct gate *gate, struct session *session, const char *
 		};
 		emit_or_lose(gate, &event);
 	}
+	via_end(gate, session, reason);
 	sessions_end(&gate->sessions, session);
 }
 
@@ -121,7 +122,7 @@ static enum ota_err tell_listening(struct gate *gate, struct session *session, b
 		return err;
 	}
 	sessions_set_listening(&gate->sessions, session, true);
-	deliver_owed(gate, session);
+	deliver_owed(gate, session, session->device);
 	return OTA_OK;
 }
 
@@ -297,11 +298,18 @@ void presence_confirm(struct gate *gate)
 	{
 		enum ota_err err = confirm(gate, session);
 
+		if (err == OTA_OK && session->children != NULL
+			&& session_is(session, mosquitto_client_id(session->client),
+				gate_identity(gate, session->client))) {
+			err = via_confirm(gate, session);
+		}
 		/* No room in the outbox: all of them wait for the next round. */
 		if (err != OTA_OK && err != OTA_ERR_INVALID) {
 			return;
 		}
-		sessions_unwait(&gate->sessions, session);
+		if (err != OTA_OK || !via_waits(session)) {
+			sessions_unwait(&gate->sessions, session);
+		}
 	}
 }
 

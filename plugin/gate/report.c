@@ -38,8 +38,9 @@ static int refuse(struct gate *gate, const struct mosquitto_evt_message *message
 	return MOSQ_ERR_UNKNOWN;
 }
 
-static enum ota_err append(
-	struct gate *gate, const struct session *session, const struct status_report *report)
+/* `child`: the device that the client, a gateway, speaks for; NULL: itself. */
+static enum ota_err append(struct gate *gate, const struct session *session, const char *child,
+	const char *topic, const struct status_report *report)
 {
 	struct event event = {
 		.kind = EVENT_REPORT,
@@ -48,19 +49,38 @@ static enum ota_err append(
 		.retry_after_ms = report->retry_after_ms,
 		.status = report->status,
 		.flags = gate->options->enroll == ENROLL_KNOWN ? EVENT_FLAG_IF_KNOWN : 0,
-		.device = session->device,
+		.device = child != NULL ? child : session->device,
 		.client = session->client_id,
-		.fleet = session->fleet,
+		.fleet = child != NULL ? session->device : session->fleet,
+		.topic = child != NULL ? topic : NULL,
 		.version = report->version,
 		.hardware = report->hardware,
 		.error = report->error,
 		.json = report->json,
 	};
 
+	if (child != NULL) {
+		event.flags |= EVENT_FLAG_VIA;
+	}
 	return emit_event(gate, &event);
 }
 
-static int take(struct gate *gate, const struct mosquitto_evt_message *message)
+/* The device has answered.  A gateway can take back only what went through its own session. */
+static void answered(struct gate *gate, const struct session *session, const char *child)
+{
+	const struct told_notice *notice;
+
+	if (child == NULL) {
+		deliver_answered(gate, session->device);
+		return;
+	}
+	notice = told_notice_of(&gate->deliver.told, child);
+	if (notice != NULL && notice->session == session->number) {
+		deliver_answered(gate, child);
+	}
+}
+
+static int take(struct gate *gate, const struct mosquitto_evt_message *message, const char *child)
 {
 	struct status_report report;
 	struct ota_why why = { .text = "" };
@@ -77,12 +97,24 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message)
 	}
 
 	session = presence_session(gate, message->client);
-	err = session == NULL ? OTA_ERR_NOMEM : presence_reported(gate, session);
+	if (session == NULL || (child != NULL && session->device == NULL)) {
+		err = OTA_ERR_NOMEM;
+	} else if (child != NULL) {
+		err = via_speaks(gate, session, child);
+	} else {
+		err = presence_reported(gate, session);
+	}
+	if (err == OTA_ERR_FULL && child != NULL && session->children_count >= VIA_CHILDREN_MAX) {
+		status_report_free(&report);
+		emit_denied(gate, message->client, message->topic,
+			"a gateway speaks for too many devices in one session");
+		return MOSQ_ERR_ACL_DENIED;
+	}
 	if (err == OTA_OK) {
-		err = append(gate, session, &report);
+		err = append(gate, session, child, message->topic, &report);
 	}
 	if (err == OTA_OK && report.status != REPORT_IDLE) {
-		deliver_answered(gate, session->device);
+		answered(gate, session, child);
 	}
 	status_report_free(&report);
 
@@ -119,6 +151,8 @@ int report_on_message(int event, void *data, void *userdata)
 	unsigned candidates = policy_candidates(&gate->policy, message->topic);
 	struct policy_topic topic;
 	const char *reason = "";
+	const char *identity;
+	char child[TOPIC_ID_MAX + 1];
 	(void)event;
 
 	if (gate->tick_dead) {
@@ -135,10 +169,15 @@ int report_on_message(int event, void *data, void *userdata)
 	miss_tick(gate);
 
 	/* Once more: bridges of this broker are never asked by ACL_CHECK. */
-	if (policy_decide(POLICY_WRITE, &topic, gate_identity(gate, message->client), false, &reason)
-		!= POLICY_ALLOW) {
+	identity = gate_identity(gate, message->client);
+	if (policy_decide(POLICY_WRITE, &topic, identity, false, &reason) != POLICY_ALLOW) {
+		if (via_may_report(gate, identity, &topic) && topic.value.length < sizeof(child)) {
+			memcpy(child, topic.value.text, topic.value.length);
+			child[topic.value.length] = '\0';
+			return take(gate, message, child);
+		}
 		emit_denied(gate, message->client, message->topic, reason);
 		return MOSQ_ERR_ACL_DENIED;
 	}
-	return take(gate, message);
+	return take(gate, message, NULL);
 }

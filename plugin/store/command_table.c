@@ -67,6 +67,8 @@ static const struct command table[] = {
 		{ ID_REQ("rollout_id"), TEXT_REQ("device_id"), TEXT_REQ("reason") } },
 	{ "assign_device", "assign_device", NULL, NULL, NULL,
 		{ TEXT_REQ("device_id"), TEXT_REQ("fleet") } },
+	{ "assign_gateway", "assign_gateway", NULL, NULL, NULL,
+		{ TEXT_REQ("device_id"), TEXT("gateway") } },
 	{ "pin_device", "pin_device", NULL, NULL, NULL,
 		{ TEXT_REQ("device_id"), TEXT_REQ("version"), TEXT_REQ("reason") } },
 	{ "unpin_device", "unpin_device", NULL, NULL, NULL, { TEXT_REQ("device_id") } },

@@ -58,6 +58,7 @@ void feed_free(struct feed *feed)
 		free(rollout);
 	}
 	keyring_free(feed->keyring);
+	free(feed->gateways);
 	free(feed);
 }
 
@@ -168,6 +169,39 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 	return err;
 }
 
+enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why)
+{
+	PGresult *rows = NULL;
+	const char *names;
+	struct change *change;
+	char *copy;
+	enum ota_err err = pg_exec(pg, "SELECT ota.broker_gateways()", 0, NULL, &rows, why);
+
+	if (err) {
+		return err;
+	}
+	names = PQntuples(rows) > 0 ? pg_text(rows, 0, 0) : NULL;
+	names = names ? names : "";
+	if (strcmp(names, feed->gateways ? feed->gateways : "") == 0) {
+		goto out;
+	}
+	copy = strdup(names);
+	change = copy ? change_new(CHANGE_GATEWAYS) : NULL;
+	if (change) {
+		change->text = feed_copy(names);
+	}
+	err = feed_push(feed, change, why);
+	if (err) {
+		free(copy);
+		goto out;
+	}
+	free(feed->gateways);
+	feed->gateways = copy;
+out:
+	PQclear(rows);
+	return err;
+}
+
 /* Rollouts that are no longer reported are over: nothing of them may be delivered any more. */
 static enum ota_err forget_rollouts(struct feed *feed, struct ota_why *why)
 {
@@ -216,6 +250,7 @@ static enum ota_err hand_out_recalls(
 			change->rollout = pg_int(rows, n, 1);
 			change->version = feed_copy(pg_text(rows, n, 2));
 			change->topic = feed_copy(pg_text(rows, n, 3));
+			change->via = feed_copy(pg_text(rows, n, 4));
 		}
 		err = feed_push(feed, change, why);
 	}
@@ -238,7 +273,9 @@ enum {
 	O_HARDWARE,
 	O_VERSION,
 	O_SEQUENCE,
-	O_TOPIC
+	O_TOPIC,
+	O_AGAIN,
+	O_VIA
 };
 
 static struct change *make_offer(const PGresult *rows, int n)
@@ -257,6 +294,7 @@ static struct change *make_offer(const PGresult *rows, int n)
 		change->version = feed_copy(pg_text(rows, n, O_VERSION));
 		change->sequence = pg_int(rows, n, O_SEQUENCE);
 		change->topic = feed_copy(pg_text(rows, n, O_TOPIC));
+		change->via = feed_copy(pg_text(rows, n, O_VIA));
 	}
 	return change;
 }

@@ -35,6 +35,7 @@ struct feed {
 	struct logring *log;
 	struct known_release *releases;
 	struct known_rollout *rollouts;
+	char *gateways; /* as last told to the gate, NULL: none */
 	uint64_t round;
 	uint64_t release_round;
 };

@@ -42,6 +42,7 @@ void fold_free(struct fold *fold)
 	}
 	HASH_CLEAR(hh, fold->devices);
 	PQclear(fold->facts);
+	cJSON_Delete(fold->said);
 	free(fold->pool);
 	pg_array_free(&fold->ids);
 	for (size_t i = 0; i < D_COLUMNS; i++) {
@@ -58,7 +59,7 @@ void fold_free(struct fold *fold)
 }
 
 /* Audit with a detail made of up to four text members; NULL or "" values are left out. */
-static void audit(struct fold *fold, const struct event *event, int64_t rollout, const char *kind,
+void fold_audit(struct fold *fold, const struct event *event, int64_t rollout, const char *kind,
 	const char *const members[][2])
 {
 	cJSON *object = cJSON_CreateObject();
@@ -85,7 +86,7 @@ static void audit_step(struct fold *fold, struct fold_device *device,
 
 	if (!step->accepted) {
 		done->impossible++;
-		audit(fold, &event, device->rollout, "impossible",
+		fold_audit(fold, &event, device->rollout, "impossible",
 			(const char *const[][2]){ { "state", update_state_name(step->from) },
 				{ "status", status }, { "event", update_event_name(step->event) },
 				{ "why", step->why }, { NULL, NULL } });
@@ -95,14 +96,14 @@ static void audit_step(struct fold *fold, struct fold_device *device,
 		return;
 	}
 	done->steps++;
-	audit(fold, &event, device->rollout, "update",
+	fold_audit(fold, &event, device->rollout, "update",
 		(const char *const[][2]){ { "from", update_state_name(step->from) },
 			{ "to", update_state_name(step->to) }, { "why", step->why },
 			{ "error", device->facts.error }, { NULL, NULL } });
 }
 
 /* Give the device's open update one input; returns whether it was accepted. */
-static bool advance(struct fold *fold, struct fold_device *device, const struct update_input *input,
+bool fold_advance(struct fold *fold, struct fold_device *device, const struct update_input *input,
 	const char *status, struct fold_result *done)
 {
 	struct update_step step;
@@ -145,7 +146,7 @@ static void note_session(struct fold *fold, struct fold_device *device, const st
 
 		device->session = event->session;
 		device->listening = 0;
-		(void)advance(fold, device, &input, NULL, done);
+		(void)fold_advance(fold, device, &input, NULL, done);
 	}
 }
 
@@ -167,7 +168,7 @@ static void fold_connected(struct fold *fold, struct fold_device *device, const 
 	struct fold_result *done)
 {
 	note_session(fold, device, event, done);
-	audit(fold, event, 0, "connected",
+	fold_audit(fold, event, 0, "connected",
 		(const char *const[][2]){ { "client", event->client }, { NULL, NULL } });
 }
 
@@ -181,9 +182,9 @@ static void fold_disconnected(struct fold *fold, struct fold_device *device,
 	if (event->session >= device->session) {
 		device->connected = 0;
 		device->listening = 0;
-		(void)advance(fold, device, &input, NULL, done);
+		(void)fold_advance(fold, device, &input, NULL, done);
 	}
-	audit(fold, event, 0, "disconnected",
+	fold_audit(fold, event, 0, "disconnected",
 		(const char *const[][2]){
 			{ "client", event->client }, { "reason", event->text }, { NULL, NULL } });
 }
@@ -206,7 +207,7 @@ static void fold_listening(struct fold *fold, struct fold_device *device, const 
 		device->fleet_from = "topic";
 	}
 	consider_retell(fold, device, event);
-	audit(fold, event, 0, "listening",
+	fold_audit(fold, event, 0, "listening",
 		(const char *const[][2]){
 			{ "client", event->client }, { "topic", event->topic }, { NULL, NULL } });
 }
@@ -218,7 +219,7 @@ static bool is_of_earlier_attempt(const struct fold_device *device, const struct
 		&& event->status != REPORT_IDLE && event->status != REPORT_SUCCESS;
 }
 
-static void fold_report(struct fold *fold, struct fold_device *device, const struct event *event,
+void fold_report(struct fold *fold, struct fold_device *device, const struct event *event,
 	struct fold_result *done)
 {
 	const char *version = event->version[0] ? event->version : device->version;
@@ -250,14 +251,14 @@ static void fold_report(struct fold *fold, struct fold_device *device, const str
 	}
 	if (is_of_earlier_attempt(device, event)) {
 		done->impossible++;
-		audit(fold, event, device->rollout, "impossible",
+		fold_audit(fold, event, device->rollout, "impossible",
 			(const char *const[][2]){ { "state", update_state_name(device->facts.state) },
 				{ "status", report_status_name(event->status) },
 				{ "why", "speaks of an earlier attempt" }, { NULL, NULL } });
 		return;
 	}
 	input.runs_target = version && device->target && strcmp(version, device->target) == 0;
-	(void)advance(fold, device, &input, report_status_name(event->status), done);
+	(void)fold_advance(fold, device, &input, report_status_name(event->status), done);
 	if (event->status == REPORT_IDLE || event->status == REPORT_SUCCESS) {
 		consider_retell(fold, device, event);
 	}
@@ -270,12 +271,12 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 	const struct update_input input = { .kind = never ? UPDATE_IN_CANCEL : UPDATE_IN_UNTOLD,
 		.at_ms = event->at_ms };
 
-	audit(fold, event, event->rollout, "undelivered",
+	fold_audit(fold, event, event->rollout, "undelivered",
 		(const char *const[][2]){ { "reason", event->text }, { NULL, NULL } });
 	if (device->rollout != event->rollout || device->facts.attempt != event->attempt) {
 		return;
 	}
-	if (!advance(fold, device, &input, NULL, done)) {
+	if (!fold_advance(fold, device, &input, NULL, done)) {
 		return;
 	}
 	if (never) {
@@ -295,7 +296,7 @@ static bool fold_refusal(struct fold *fold, const struct event *event)
 	if (event->kind != EVENT_DENIED && event->kind != EVENT_MALFORMED) {
 		return false;
 	}
-	audit(fold, event, 0, event->kind == EVENT_DENIED ? "denied" : "malformed",
+	fold_audit(fold, event, 0, event->kind == EVENT_DENIED ? "denied" : "malformed",
 		(const char *const[][2]){ { "client", event->client }, { "topic", event->topic },
 			{ "reason", event->text }, { NULL, NULL } });
 	return true;
@@ -312,7 +313,7 @@ static bool admit(struct fold *fold, struct fold_device *device, const struct ev
 		&& event->kind != EVENT_UNDELIVERED && event->kind != EVENT_DISCONNECTED) {
 		device->known = true;
 		device->is_new = true;
-		audit(fold, event, 0, "enrolled",
+		fold_audit(fold, event, 0, "enrolled",
 			(const char *const[][2]){ { "client", event->client }, { NULL, NULL } });
 		return true;
 	}
@@ -320,9 +321,9 @@ static bool admit(struct fold *fold, struct fold_device *device, const struct ev
 	/* Where devices are not enrolled by themselves, an operator wants to see who tries; once a batch will do. */
 	if (event->kind == EVENT_REPORT && !device->touched) {
 		device->touched = true;
-		audit(fold, event, 0, "unknown_device",
-			(const char *const[][2]){ { "client", event->client }, { "version", event->version },
-				{ NULL, NULL } });
+		fold_audit(fold, event, 0, "unknown_device",
+			(const char *const[][2]){
+				{ "client", event->client }, { "version", event->version }, { NULL, NULL } });
 	}
 	return false;
 }
@@ -336,6 +337,10 @@ static void fold_one(struct fold *fold, const struct event *event, struct fold_r
 		return;
 	}
 	device = fold_rows_device(fold, event->device);
+	if (event->flags & EVENT_FLAG_VIA) {
+		fold_via(fold, device, event, done);
+		return;
+	}
 	if (!admit(fold, device, event, done)) {
 		return;
 	}
@@ -446,7 +451,7 @@ enum ota_err fold_expired(
 			.at_ms = now > device->facts.deadline_ms ? now : device->facts.deadline_ms };
 
 		if (device->rollout == pg_int(expired, row, 1) && device->facts.deadline_ms > 0) {
-			(void)advance(fold, device, &input, NULL, done);
+			(void)fold_advance(fold, device, &input, NULL, done);
 		}
 	}
 	if (!err) {

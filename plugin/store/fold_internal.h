@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include <cjson/cJSON.h>
+
 #include "ota/base/table.h"
 
 #include "ota/rules/update_state.h"
@@ -25,6 +27,7 @@ struct fold_device {
 	const char *hardware;
 	const char *version;
 	const char *topic;
+	const char *boot_id; /* reported through its gateway */
 	int connected;
 	int listening;
 	int64_t session;
@@ -32,6 +35,8 @@ struct fold_device {
 	/* as read */
 	const char *old_fleet_from;
 	const char *old_version;
+	const char *old_boot_id;
+	const char *gateway; /* who may speak for it, NULL: itself only */
 	/* its open update; rollout 0: none */
 	int64_t rollout;
 	struct update_facts facts;
@@ -56,6 +61,7 @@ enum fold_device_column {
 	D_SESSION,
 	D_TOPIC,
 	D_SEEN,
+	D_BOOT,
 	D_COLUMNS
 };
 enum fold_update_column {
@@ -93,6 +99,7 @@ struct fold {
 	size_t pool_size;
 	bool failed;     /* out of memory in the middle of a batch */
 	PGresult *facts; /* keeps the strings of broker_read alive */
+	cJSON *said;     /* keeps bootIds of the batch alive: an array */
 	struct pg_array ids;
 	struct pg_array device_columns[D_COLUMNS];
 	struct pg_array update_columns[U_COLUMNS];
@@ -108,6 +115,18 @@ OTA_MUST_USE enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struc
 /* Add a row to the audit log; `detail` is JSON, rollout 0: none. */
 void fold_rows_audit(struct fold *fold, int64_t at_ms, const char *device, int64_t rollout,
 	const char *kind, const char *detail);
+/* Audit with a detail made of text members, the last one's name NULL; NULL or "" values are left out. */
+void fold_audit(struct fold *fold, const struct event *event, int64_t rollout, const char *kind,
+	const char *const members[][2]);
+/* Give the device's open update one input; returns whether it was accepted. */
+bool fold_advance(struct fold *fold, struct fold_device *device, const struct update_input *input,
+	const char *status, struct fold_result *done);
+/* What a report says, in the session that it names. */
+void fold_report(struct fold *fold, struct fold_device *device, const struct event *event,
+	struct fold_result *done);
+/* An event that a gateway sent for one of its devices; refused when the device is not its own. */
+void fold_via(struct fold *fold, struct fold_device *device, const struct event *event,
+	struct fold_result *done);
 /* Write all; sequence 0: none. */
 OTA_MUST_USE enum ota_err fold_rows_write(
 	struct fold *fold, struct pg *pg, uint64_t sequence, struct ota_why *why);

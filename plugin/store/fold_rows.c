@@ -11,6 +11,8 @@ enum ota_err fold_rows_begin(struct fold *fold, size_t count)
 	HASH_CLEAR(hh, fold->devices);
 	PQclear(fold->facts);
 	fold->facts = NULL;
+	cJSON_Delete(fold->said);
+	fold->said = NULL;
 	fold->failed = false;
 	if (count > fold->pool_size) {
 		struct fold_device *pool = realloc(fold->pool, count * sizeof(*pool));
@@ -80,7 +82,9 @@ enum {
 	R_DOWNLOAD,
 	R_HEALTH,
 	R_RETRIES,
-	R_REBOOT
+	R_REBOOT,
+	R_GATEWAY,
+	R_BOOT_ID
 };
 
 static enum ota_err read_update(
@@ -135,6 +139,8 @@ enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struct ota_why *wh
 		device->old_fleet_from = pg_text(fold->facts, row, R_FLEET_FROM);
 		device->old_version = pg_text(fold->facts, row, R_VERSION);
 		device->session = pg_int(fold->facts, row, R_SESSION);
+		device->gateway = pg_text(fold->facts, row, R_GATEWAY);
+		device->old_boot_id = pg_text(fold->facts, row, R_BOOT_ID);
 		if (pg_text(fold->facts, row, R_ROLLOUT)) {
 			err = read_update(device, fold->facts, row, why);
 		}
@@ -169,6 +175,7 @@ static void put_device(struct fold *fold, const struct fold_device *device)
 	pg_array_int_or_null(&columns[D_SESSION], device->session, 0);
 	pg_array_text(&columns[D_TOPIC], device->topic);
 	pg_array_int(&columns[D_SEEN], device->seen_ms);
+	pg_array_text(&columns[D_BOOT], device->boot_id);
 }
 
 static void put_update(struct fold *fold, const struct fold_device *device)
@@ -229,6 +236,6 @@ enum ota_err fold_rows_write(
 	}
 	return pg_exec(pg,
 		"SELECT ota.broker_write($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-		"$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
+		"$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32,$33)",
 		(int)n, values, NULL, why);
 }

@@ -21,6 +21,7 @@ void change_free(struct change *change)
 	free(change->topic);
 	free(change->fleet);
 	free(change->hardware);
+	free(change->via);
 	free(change->version);
 	free(change->stage);
 	free(change->text);

@@ -5,7 +5,8 @@ CREATE OR REPLACE FUNCTION ota.broker_read(i_devices text[])
 RETURNS TABLE (n bigint, known boolean, fleet text, fleet_from text, version text, session bigint, connected boolean,
     listening boolean, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
     boots integer, boots_since_ms bigint, deadline_ms bigint, not_before_ms bigint, error text,
-    retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean)
+    retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean,
+    gateway text, boot_id text)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- The facts of these devices and of the update each of them is in (the one it was told of, else the newest it waits for).
 -- Locks the updates, in a fixed order, so that an operator's halt and a device's report do not overwrite each other.
@@ -21,7 +22,7 @@ BEGIN
            (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, (extract(epoch FROM u.retell_at) * 1000)::bigint,
            l.version, (extract(epoch FROM r.download_timeout) * 1000)::bigint,
            (extract(epoch FROM r.health_timeout) * 1000)::bigint, r.retries,
-           coalesce((r.options ->> 'reboot')::boolean, true)
+           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id
       FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
       LEFT JOIN ota.device d ON d.device_id = i.id
       LEFT JOIN LATERAL (
@@ -37,7 +38,7 @@ COMMENT ON FUNCTION ota.broker_read(text[]) IS 'Plugin: facts of the devices of 
 
 CREATE OR REPLACE FUNCTION ota.broker_write(i_broker text, i_seq bigint,
     d_id text[], d_new boolean[], d_fleet text[], d_fleet_from text[], d_hardware text[], d_version text[],
-    d_connected boolean[], d_listening boolean[], d_session bigint[], d_topic text[], d_seen_ms bigint[],
+    d_connected boolean[], d_listening boolean[], d_session bigint[], d_topic text[], d_seen_ms bigint[], d_boot_id text[],
     u_rollout bigint[], u_device text[], u_state text[], u_attempt integer[], u_retries integer[], u_failed integer[],
     u_told bigint[], u_boots integer[], u_boots_since_ms bigint[], u_not_before_ms bigint[], u_deadline_ms bigint[],
     u_error text[], u_retell_ms bigint[], u_at_ms bigint[],
@@ -82,11 +83,12 @@ BEGIN
                broker = CASE WHEN x.connected THEN i_broker ELSE coalesce(d.broker, i_broker) END,
                session = coalesce(x.session, d.session),
                notify_topic = coalesce(x.topic, d.notify_topic),
+               boot_id = coalesce(x.boot_id, d.boot_id),
                first_seen = coalesce(d.first_seen, to_timestamp(x.seen_ms / 1000.0)),
                last_seen = greatest(d.last_seen, to_timestamp(x.seen_ms / 1000.0))
           FROM unnest(d_id, d_fleet, d_fleet_from, d_hardware, d_version, d_connected, d_listening, d_session, d_topic,
-                   d_seen_ms)
-               AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms)
+                   d_seen_ms, d_boot_id)
+               AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id)
          WHERE d.device_id = x.id;
     END IF;
 

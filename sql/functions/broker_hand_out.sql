@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
-    fleet text, hardware text, version text, sequence bigint, topic text, again boolean)
+    fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Mark up to i_limit granted devices of this broker as notified and return them; the broker then tells them, once.
 -- Also devices that came back without having started, whose time to be told again has come (again = true).
@@ -82,7 +82,7 @@ BEGIN
           JOIN ota.device d ON d.device_id = p.device_id
          WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
         RETURNING u.device_id, u.rollout_id, u.attempt, r.release_id, u.served_stage, u.deadline, p.again,
-            d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic
+            d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic, d.gateway
     ), logged AS (
         INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
         SELECT i_broker, t.device_id, t.rollout_id, 'notified',
@@ -90,7 +90,7 @@ BEGIN
           FROM told t
     )
     SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,
-           t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again
+           t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again, t.gateway
       FROM told t
       JOIN ota.rollout_stage s ON s.rollout_id = t.rollout_id AND s.stage = t.served_stage;
 END
@@ -98,7 +98,7 @@ $$;
 COMMENT ON FUNCTION ota.broker_claim(text, integer) IS 'Plugin: take the devices that this broker tells next';
 
 CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
-RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text)
+RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text, via text)
 LANGUAGE sql SET search_path = ota, pg_temp AS $$
     WITH picked AS (
         SELECT u.rollout_id, u.device_id FROM ota.device_update u
@@ -112,13 +112,28 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
         INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
         SELECT i_broker, t.device_id, t.rollout_id, 'recalled', '{}' FROM taken t
     )
-    SELECT t.device_id, t.rollout_id, l.version, d.notify_topic
+    SELECT t.device_id, t.rollout_id, l.version, d.notify_topic, d.gateway
       FROM taken t
       JOIN ota.rollout r ON r.rollout_id = t.rollout_id
       JOIN ota.release l ON l.release_id = r.release_id
       JOIN ota.device d ON d.device_id = t.device_id;
 $$;
 COMMENT ON FUNCTION ota.broker_recalls(text, integer) IS 'Plugin: take the recalls that this broker has to send';
+
+CREATE OR REPLACE FUNCTION ota.broker_gateways()
+RETURNS text
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- All clients that are some device's gateway, a line each; null: none.  From one to the next through the index, whatever the
+    -- number of their devices.
+    WITH RECURSIVE g AS (
+        (SELECT d.gateway FROM ota.device d WHERE d.gateway IS NOT NULL ORDER BY d.gateway LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.gateway FROM ota.device d WHERE d.gateway > g.gateway ORDER BY d.gateway LIMIT 1)
+          FROM g WHERE g.gateway IS NOT NULL
+    )
+    SELECT string_agg(g.gateway, E'\n') FROM g;
+$$;
+COMMENT ON FUNCTION ota.broker_gateways() IS 'Plugin: the clients that may speak for other devices';
 
 CREATE OR REPLACE FUNCTION ota.broker_rollouts()
 RETURNS TABLE (rollout_id bigint, live boolean, report text)

@@ -113,7 +113,7 @@ CREATE OR REPLACE FUNCTION ota.controller_grant(i_rollout_id bigint, i_count big
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Give up to i_count listening devices, in the order of their rank, a slot in the present stage; nobody while the update
--- window is closed.
+-- window is closed.  Behind one gateway no more than the fleet's max_per_gateway are updated at once.
 DECLARE
     r        ota.rollout;
     granted  bigint;
@@ -123,21 +123,27 @@ BEGIN
         RETURN 0;
     END IF;
     WITH picked AS (
-        SELECT u.device_id, d.broker
+        SELECT u.device_id, d.broker, d.gateway, u.rank, f.max_per_gateway
           FROM ota.device_update u
           JOIN ota.device d ON d.device_id = u.device_id
+          JOIN ota.fleet f ON f.fleet = d.fleet
          WHERE u.rollout_id = i_rollout_id AND u.state = 'pending' AND u.ready AND u.granted_at IS NULL
+           AND (d.gateway IS NULL OR ota.gateway_load(d.gateway) < f.max_per_gateway)
            AND (u.not_before IS NULL OR u.not_before <= now())
            -- One update at a time: an earlier rollout's runs to its end first.
            AND NOT EXISTS (SELECT 1 FROM ota.device_update o
                 WHERE o.device_id = u.device_id AND o.rollout_id <> u.rollout_id
                   AND o.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting'))
          ORDER BY u.rank LIMIT i_count FOR UPDATE OF u SKIP LOCKED
+    ), counted AS (
+        SELECT p.*, row_number() OVER (PARTITION BY p.gateway ORDER BY p.rank)
+                    + CASE WHEN p.gateway IS NULL THEN 0 ELSE ota.gateway_load(p.gateway) END AS place
+          FROM picked p
     )
     UPDATE ota.device_update u
        SET granted_at = now(), served_stage = r.current_stage, broker = p.broker
-      FROM picked p
-     WHERE u.rollout_id = i_rollout_id AND u.device_id = p.device_id;
+      FROM counted p
+     WHERE u.rollout_id = i_rollout_id AND u.device_id = p.device_id AND (p.gateway IS NULL OR p.place <= p.max_per_gateway);
     GET DIAGNOSTICS granted = ROW_COUNT;
     IF granted > 0 THEN
         PERFORM pg_notify('ota', 'grant');

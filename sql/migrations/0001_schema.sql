@@ -33,10 +33,12 @@ CREATE TABLE ota.fleet (
     timezone        text        NOT NULL DEFAULT 'UTC'
                     CHECK (timestamptz '2000-01-01 00:00:00+00' AT TIME ZONE timezone IS NOT NULL),
     pinned_version  text,
+    max_per_gateway integer     NOT NULL DEFAULT 1 CHECK (max_per_gateway > 0),
     created_at      timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE  ota.fleet IS 'A named set of devices that get the same firmware';
 COMMENT ON COLUMN ota.fleet.timezone IS 'Time zone of the fleet''s update windows, a name PostgreSQL knows';
+COMMENT ON COLUMN ota.fleet.max_per_gateway IS 'How many devices behind one gateway are updated at once';
 COMMENT ON COLUMN ota.fleet.pinned_version IS 'Held at this version: rollouts of others leave the fleet alone';
 INSERT INTO ota.fleet (fleet) VALUES ('default');
 
@@ -71,6 +73,7 @@ CREATE TABLE ota.device (
     hardware        text        CHECK (octet_length(hardware) <= 128),
     gateway         text        CHECK (octet_length(gateway) BETWEEN 1 AND 128),
     version         text        CHECK (octet_length(version) <= 64),
+    boot_id         text        CHECK (octet_length(boot_id) <= 128),
     sequence        bigint      NOT NULL DEFAULT 0 CHECK (sequence >= 0),
     pinned_version  text,
     connected       boolean     NOT NULL DEFAULT false,
@@ -93,6 +96,8 @@ COMMENT ON COLUMN ota.device.cut_off IS 'Its broker was given up while the devic
 COMMENT ON COLUMN ota.device.notify_topic IS 'Notify topic it last subscribed to by exact name';
 COMMENT ON COLUMN ota.device.fleet_from IS 'How the fleet was chosen: by an operator, by the notify topic it subscribed to, or by default (then a later subscription still decides)';
 COMMENT ON COLUMN ota.device.gateway IS 'The client that speaks for it, null: itself';
+COMMENT ON COLUMN ota.device.boot_id IS 'The bootId last reported through its gateway: a new one is a reboot seen';
+CREATE INDEX device_gateway ON ota.device (gateway) WHERE gateway IS NOT NULL;
 CREATE INDEX device_fleet_version ON ota.device (fleet, version);
 CREATE INDEX device_broker_connected ON ota.device (broker) WHERE connected;
 CREATE INDEX device_cut_off ON ota.device (broker) WHERE cut_off IS NOT NULL;

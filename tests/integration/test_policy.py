@@ -1,6 +1,7 @@
 """Update windows, pins and gateways: when and what a device may be told, whatever the rollouts say."""
 
 import datetime
+import json
 
 import pytest
 
@@ -198,3 +199,112 @@ def test_a_pinned_fleet_is_brought_to_its_version(site):
     site.update_all(devices, "1.5.0")
     site.wait_rollout(rollout, "completed")
     assert "pinned" in site.db.refused("SELECT ota.start_rollout('pumps', '1.6.0', 'quick')")
+
+
+class Hub:
+    """A gateway and the beacons behind it."""
+
+    def __init__(self, site, name="hub-1", beacons=("beacon-1", "beacon-2"), assign=True):
+        self.site = site
+        self.name = name
+        self.versions = dict.fromkeys(beacons, "1.0.0")
+        for beacon in beacons if assign else ():
+            site.db.execute("SELECT ota.assign_gateway(%s, %s)", beacon, name)
+        self.client = site.client(name, clean=False)
+        self.client.subscribe("devices/+/ota/available")
+        # The broker hears of a gateway within a second; until then its reports are refused.
+        self.wait_accepted()
+
+    def wait_accepted(self):
+        def all_known():
+            for beacon in self.versions:
+                self.report(beacon)
+            return all((self.site.device_row(beacon) or {}).get("listening") for beacon in self.versions)
+
+        wait_for(all_known, 10, lambda: self.site.db.rows("SELECT * FROM ota.device"), every=0.3)
+
+    def report(self, beacon, status=None, **members):
+        body = {"version": self.versions[beacon], **members}
+        if status:
+            body["status"] = status
+        self.client.publish(f"devices/{beacon}/ota/status", body)
+
+    def notices(self, beacon):
+        return [json.loads(payload) for topic, payload, _ in list(self.client.messages) if topic == f"devices/{beacon}/ota/available"]
+
+
+@pytest.mark.brokers
+@pytest.mark.memory
+@pytest.mark.parametrize("boots", [True, False], ids=["bootId", "REBOOTING"])
+def test_devices_behind_a_gateway_are_updated_one_after_the_other(site, boots):
+    hub = Hub(site)
+    site.release("1.5.0")
+    rollout = site.start_rollout("default", "1.5.0", site.quick_plan(health_timeout="30 seconds"))
+    for number in (1, 2):
+        wait_for(lambda: sum(len(hub.notices(beacon)) for beacon in hub.versions) == number, 10, lambda: site.describe(rollout))
+        beacon = next(one for one in hub.versions if hub.notices(one) and hub.versions[one] == "1.0.0")
+        boot = {"bootId": "before"} if boots else {}
+        for status in ("DOWNLOADING", "VERIFYING", "APPLYING"):
+            hub.report(beacon, status, **boot)
+        # It says that it is done, but nobody has seen it reboot.
+        hub.versions[beacon] = "1.5.0"
+        hub.report(beacon, "SUCCESS", **boot)
+        site.wait_update(rollout, beacon, "rebooting")
+        hub.report(beacon, "SUCCESS", **boot)
+        stays(lambda: site.update_row(rollout, beacon)["state"] == "rebooting" and
+              sum(len(hub.notices(one)) for one in hub.versions) == number, 1.5, "no success without a reboot, no second device")
+        if not boots:
+            hub.report(beacon, "REBOOTING")
+        hub.report(beacon, "SUCCESS", **({"bootId": "after"} if boots else {}))
+        site.wait_update(rollout, beacon, "succeeded")
+    site.wait_rollout(rollout, "completed")
+    assert site.device_row("hub-1") is None, "a gateway that is no device is not enrolled"
+
+
+def test_devices_go_and_come_with_their_gateway(site):
+    hub = Hub(site, beacons=("beacon-1",))
+    hub.client.disconnect()
+    site.wait_device("beacon-1", connected=False, listening=False)
+    site.release("1.5.0")
+    rollout = site.start_rollout("default", "1.5.0", site.quick_plan())
+    stays(lambda: site.update_row(rollout, "beacon-1") is None or site.update_row(rollout, "beacon-1")["state"] == "pending", 1)
+    hub.client.reconnect()
+    hub.report("beacon-1")
+    site.wait_device("beacon-1", connected=True, listening=True)
+    site.wait_update(rollout, "beacon-1", "notified")
+    # Told, and the gateway vanishes: told again when it is back.
+    wait_for(lambda: hub.notices("beacon-1"), 5)
+    hub.client.vanish()
+    site.wait_device("beacon-1", connected=False)
+    hub.client.reconnect()
+    hub.report("beacon-1")
+    wait_for(lambda: len(hub.notices("beacon-1")) >= 2, 10, lambda: site.describe(rollout))
+    assert site.update_row(rollout, "beacon-1")["attempt"] == 1
+
+
+def test_a_gateway_cannot_speak_for_anothers_device(site):
+    Hub(site)
+    thief = Hub(site, name="hub-2", beacons=("beacon-3",))
+    thief.versions["beacon-1"] = "6.6.6"
+    thief.report("beacon-1")
+    thief.report("beacon-1", "SUCCESS")
+    wait_for(lambda: site.db.rows("SELECT * FROM ota.denied WHERE client = 'hub-2' AND reason LIKE '%%not the gateway%%'"), 10)
+    assert site.device_row("beacon-1")["version"] == "1.0.0"
+    thief.client.disconnect()
+    site.wait_device("beacon-3", connected=False)
+    assert site.device_row("beacon-1")["connected"], "nor end its session"
+    # Once its devices are given away it is no gateway any more.
+    site.db.execute("SELECT ota.assign_gateway('beacon-3', NULL)")
+    stranger = site.client("hub-2")
+    wait_for(lambda: stranger.publish("devices/beacon-3/ota/status", {"version": "7.7.7"}) and
+             site.db.rows("SELECT * FROM ota.denied WHERE client = 'hub-2' AND reason LIKE '%%itself only%%'"), 10, every=0.3)
+    assert site.device_row("beacon-3")["version"] == "1.0.0"
+
+
+def test_a_recall_goes_through_the_gateway(site):
+    hub = Hub(site, beacons=("beacon-1",))
+    site.release("1.5.0")
+    rollout = site.start_rollout("default", "1.5.0", site.quick_plan())
+    wait_for(lambda: hub.notices("beacon-1"), 10, lambda: site.describe(rollout))
+    site.order("halt", rollout)
+    wait_for(lambda: hub.notices("beacon-1")[-1].get("action") == "cancel", 5, lambda: hub.client.messages)

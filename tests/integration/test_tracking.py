@@ -150,7 +150,6 @@ def test_a_client_speaks_for_itself_only(site):
     assert site.device_row("dev-1")["version"] == "1.0.0"
 
 
-@pytest.mark.xfail(strict=True, reason="gateways: in the contract, not built yet")
 def test_a_gateway_speaks_for_its_own_devices(site):
     site.db.execute("INSERT INTO ota.device (device_id, fleet, gateway) VALUES ('beacon-1', 'default', 'hub-1'),"
                     " ('beacon-2', 'default', 'hub-2')")

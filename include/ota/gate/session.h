@@ -16,6 +16,7 @@
 #include "ota/base/table.h"
 
 struct mosquitto;
+struct via_child;
 
 enum session_told {
 	SESSION_UNTOLD = 0, /* the store knows nothing of it */
@@ -40,6 +41,8 @@ struct session {
 	int notify;      /* the one to use, -1: unknown */
 	int wanted_notify;
 	char *fleet; /* from its subscription, NULL: none */
+	struct via_child *children; /* devices that it speaks for as a gateway; see via.h */
+	size_t children_count;
 	UT_hash_handle hh;
 	UT_hash_handle hh_device;
 	struct session *prev, *next; /* in the list of those that wait for the tick */

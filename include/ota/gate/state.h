@@ -14,6 +14,7 @@
 #include "ota/gate/gate.h"
 #include "ota/gate/policy.h"
 #include "ota/gate/session.h"
+#include "ota/gate/via.h"
 #include "ota/wire/event.h"
 
 enum {
@@ -65,6 +66,7 @@ struct gate {
 	struct gate_clock clock;
 	struct sessions sessions;
 	struct deliver deliver;
+	struct via via;
 	struct gate_limit limit_all;
 	struct gate_limit limit_clients[GATE_LIMITS];
 	struct gate_counters counters;

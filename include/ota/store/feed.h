@@ -30,6 +30,8 @@ void feed_reload_keys(struct feed *feed);
 OTA_MUST_USE enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why);
 /* Tell the gate about rollouts whose state or figures changed. */
 OTA_MUST_USE enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why);
+/* Tell the gate which clients may speak for other devices, when that has changed. */
+OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why);
 /*
  * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.
  */

@@ -49,9 +49,11 @@ struct event {
 	const char *json; /* "" = none, else valid JSON */
 };
 
-/* Only if the device exists already: a kept session came back, and we cannot know whether it is a device. */
 enum {
-	EVENT_FLAG_IF_KNOWN = 1
+	/* Only if the device exists already: a kept session came back, and we cannot know whether it is a device. */
+	EVENT_FLAG_IF_KNOWN = 1,
+	/* A gateway says it for the device: `fleet` is the gateway's identity, `client` and `session` are the gateway's. */
+	EVENT_FLAG_VIA = 2,
 };
 
 /*

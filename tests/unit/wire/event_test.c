@@ -241,7 +241,7 @@ static void test_encode_refuses_what_decode_would(void **state)
 	event.status = REPORT_STATUS_COUNT;
 	assert_int_equal(event_encode(&event, record, sizeof(record), &length), OTA_ERR_INVALID);
 	event = full;
-	event.flags = 2;
+	event.flags = 4;
 	assert_int_equal(event_encode(&event, record, sizeof(record), &length), OTA_ERR_INVALID);
 	event.flags = -1;
 	assert_int_equal(event_encode(&event, record, sizeof(record), &length), OTA_ERR_INVALID);
@@ -332,7 +332,7 @@ static void test_broken_fields_are_refused(void **state)
 		{ 2, 0 },                   /* kind */
 		{ 2, EVENT_KIND_MAX + 1 },  /* kind */
 		{ 3, REPORT_STATUS_COUNT }, /* status */
-		{ 4, 2 },                   /* flags */
+		{ 4, 4 },                   /* flags */
 		{ 7, 0x80 },                /* flags */
 		{ 44, 8 },                  /* length of the device, one short */
 		{ 44, 10 },                 /* one long */
