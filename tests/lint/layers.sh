@@ -12,6 +12,7 @@ allowed() {
 	wire) echo base rules wire ;;
 	gate) echo base rules wire gate ;;
 	store) echo base rules wire store ;;
+	ctl) echo base rules wire ctl ;;
 	*) echo base rules wire gate store ;;
 	esac
 }
@@ -46,8 +47,8 @@ for file in $(files 'plugin/*.c' 'plugin/*.h' 'include/*.h'); do
 	while read -r included; do
 		case $included in
 		libpq-fe.h | libpq/* | postgres*) [ "$layer" = store ] ;;
-		mosquitto*) [ "$layer" = gate ] || [ "$layer" = plugin ] ;;
-		openssl/* | cjson/* | cJSON.h) [ "$layer" = wire ] || [ "$layer" = store ] ;;
+		mosquitto*) [ "$layer" = gate ] || [ "$layer" = ctl ] || [ "$layer" = plugin ] ;;
+		openssl/* | cjson/* | cJSON.h) [ "$layer" = wire ] || [ "$layer" = store ] || [ "$layer" = ctl ] ;;
 		curl/*) false ;;
 		pthread.h | unistd.h | sys/* | fcntl.h | time.h | stdlib.h | errno.h | signal.h | poll.h)
 			[ "$layer" != rules ] ;;

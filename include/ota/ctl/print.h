@@ -1,0 +1,42 @@
+/*
+ * print - what the broker says, for people: tables, fields, colours on a terminal only.
+ *
+ * Texts of devices are not trusted: control characters, with which a terminal could be steered, become '?'.
+ * Thread: main.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cjson/cJSON.h>
+
+enum {
+	PRINT_CELL_SIZE = 256
+};
+
+/* May output be coloured and redrawn?  Standard output is a terminal; for colours NO_COLOR must not be set. */
+bool print_terminal(void);
+
+/* A value as one line of safe text, times cut to seconds; returns `out`. */
+const char *print_cell(const cJSON *value, char out[PRINT_CELL_SIZE]);
+
+/* The escape sequence that begins the colour of a state such as "halted"; "" without colours. */
+const char *print_state_colour(const char *state);
+const char *print_colour_end(void);
+
+/*
+ * A list of objects as an aligned table.  `columns`: "member" or "HEAD=member", separated by blanks; NULL: the members of the
+ * first row.  Prints `none` alone when the list is empty.
+ */
+void print_table(const cJSON *list, const char *columns, const char *none);
+
+/* An object: its fields one a line, then its lists as tables. */
+void print_object(const cJSON *object);
+
+/* Write a sentence with {member} replaced by the value in `first`, else in `second`. */
+void print_sentence(const char *sentence, const cJSON *first, const cJSON *second);
+
+/* JSON, on one line or indented. */
+void print_json(const cJSON *value, bool line);

@@ -1,0 +1,214 @@
+/* rollout watch: bars on a terminal, lines in a pipe, JSON for scripts. */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ota/base/clock.h"
+#include "ota/ctl/commands.h"
+#include "ota/ctl/print.h"
+#include "ota/ctl/verb.h"
+
+enum {
+	BAR = 24,
+	SAMPLES = 64, /* for the rate */
+	LINE_SIZE = 512,
+	RECONNECT_MS = 1000,
+	RATE_MS = 60000,
+};
+
+struct watch {
+	char last[LINE_SIZE]; /* what was said last, so that only news is */
+	int drawn;            /* lines on the terminal */
+	struct {
+		int64_t at;
+		int64_t finished;
+	} samples[SAMPLES];
+	size_t count;
+};
+
+static int64_t number_of(const cJSON *object, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+	return text ? text : "";
+}
+
+/* Devices that finished in a minute, over the last minute. */
+static double rate_of(struct watch *watch, int64_t finished)
+{
+	int64_t now = clock_mono_ms();
+	size_t first = watch->count > SAMPLES - 1 ? watch->count - (SAMPLES - 1) : 0;
+
+	watch->samples[watch->count % SAMPLES].at = now;
+	watch->samples[watch->count % SAMPLES].finished = finished;
+	while (first < watch->count && now - watch->samples[first % SAMPLES].at > RATE_MS) {
+		first++;
+	}
+	watch->count++;
+	if (now - watch->samples[first % SAMPLES].at < RECONNECT_MS) {
+		return 0;
+	}
+	return (double)(finished - watch->samples[first % SAMPLES].finished) * RATE_MS
+		/ (double)(now - watch->samples[first % SAMPLES].at);
+}
+
+/* At most 80 columns. */
+static int draw_stage(const cJSON *stage)
+{
+	char label[PRINT_CELL_SIZE];
+	char bar[BAR + 1];
+	const char *state = text_of(stage, "state");
+	int64_t all = number_of(stage, "added");
+	int64_t good = number_of(stage, "succeeded");
+	int64_t bad = number_of(stage, "failed") + number_of(stage, "rejected");
+	int64_t base = all > good + bad ? all : good + bad;
+
+	for (int64_t i = 0; i < BAR; i++) {
+		bar[i] = base == 0                  ? '.'
+			: i * base < good * BAR         ? '#'
+			: i * base < (good + bad) * BAR ? 'x'
+											: '.';
+	}
+	bar[BAR] = '\0';
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(stage, "label"), label);
+	(void)printf("  %-10.10s%s%-8s%s[%s] %6" PRId64 "/%-6" PRId64 " failed %-4" PRId64
+				 "busy %" PRId64 "\n",
+		label, print_state_colour(state), state, print_colour_end(), bar, good, base, bad,
+		number_of(stage, "in_flight"));
+	return 1;
+}
+
+static int draw(const cJSON *data, double rate)
+{
+	char fleet[PRINT_CELL_SIZE];
+	char next[PRINT_CELL_SIZE];
+	char at[PRINT_CELL_SIZE];
+	char reason[PRINT_CELL_SIZE];
+	const char *state = text_of(data, "state");
+	const cJSON *stage;
+	int lines = 3;
+
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "fleet"), fleet);
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "next_action"), next);
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "next_at"), at);
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "reason"), reason);
+	(void)printf("rollout %" PRId64 ": %.20s to fleet %.24s, %s%s%s\n", number_of(data, "id"),
+		text_of(data, "version"), fleet, print_state_colour(state), state, print_colour_end());
+	cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(data, "stages")) {
+		lines += draw_stage(stage);
+	}
+	(void)printf("  %.1f a minute; %s %.60s\n", rate, *next ? "next:" : "", next);
+	(void)printf("  %.76s\n", strcmp(state, "halted") == 0 || !*at ? reason : at);
+	return lines;
+}
+
+/* One line of figures; also tells whether anything is new. */
+static void describe(const cJSON *data, char line[LINE_SIZE])
+{
+	char label[PRINT_CELL_SIZE];
+	char words[PRINT_CELL_SIZE];
+	const bool ended = cJSON_IsString(cJSON_GetObjectItemCaseSensitive(data, "finished_at"));
+
+	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "label"), label);
+	(void)print_cell(
+		cJSON_GetObjectItemCaseSensitive(data, ended ? "reason" : "next_action"), words);
+	(void)snprintf(line, LINE_SIZE,
+		"rollout %" PRId64 " %s stage=%.40s succeeded=%" PRId64 " failed=%" PRId64 " busy=%" PRId64
+		" cohort=%" PRId64 ": %.120s",
+		number_of(data, "id"), text_of(data, "state"), *label ? label : "-",
+		number_of(data, "succeeded"), number_of(data, "failed"), number_of(data, "in_progress"),
+		number_of(data, "cohort"), words);
+}
+
+static void show(struct watch *watch, const struct task *task, const cJSON *data)
+{
+	double rate = rate_of(watch, number_of(data, "succeeded") + number_of(data, "failed"));
+	char line[LINE_SIZE];
+
+	describe(data, line);
+	if (print_terminal() && !task->connection->json) {
+		if (watch->drawn > 0) {
+			(void)printf("\033[%dA\033[J", watch->drawn);
+		}
+		watch->drawn = draw(data, rate);
+	} else if (strcmp(line, watch->last) != 0) {
+		if (task->connection->json) {
+			print_json(data, true);
+		} else {
+			(void)printf("%s (%.1f a minute)\n", line, rate);
+		}
+	}
+	memcpy(watch->last, line, sizeof(line));
+	(void)fflush(stdout);
+}
+
+/* The connection was there and is lost: try again, as long as an answer is waited for. */
+static int reconnect(struct task *task)
+{
+	const int64_t deadline = clock_mono_ms() + task->connection->timeout_s * INT64_C(1000);
+	struct ota_why why = { "" };
+
+	(void)fprintf(stderr, "mosquitto_ota: the connection is lost, connecting again\n");
+	session_close(task->session);
+	task->session = NULL;
+	while (session_open(task->connection, &task->session, &why) != OTA_OK) {
+		if (clock_mono_ms() >= deadline) {
+			return task_fail("%s", why.text);
+		}
+		(void)poll(NULL, 0, RECONNECT_MS);
+	}
+	return EXIT_DONE;
+}
+
+int rollout_watch(struct task *task)
+{
+	const cJSON *interval = cJSON_GetObjectItemCaseSensitive(task->members, "interval");
+	const double seconds = interval ? interval->valuedouble : 1;
+	cJSON *members = cJSON_CreateObject();
+	struct watch *watch = calloc(1, sizeof(*watch));
+	int status = EXIT_NOT_DONE;
+
+	if (seconds < 0.1 || seconds > 3600) {
+		(void)task_fail("--interval is %g; accepted are 0.1 to 3600 seconds", seconds);
+		status = EXIT_USAGE;
+		goto out;
+	}
+	(void)cJSON_AddItemToObject(members, "id",
+		cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(task->members, "id"), true));
+	while (watch) {
+		cJSON *data = NULL;
+		char state[PRINT_CELL_SIZE];
+
+		if (task_ask(task, "show_rollout", members, &data) != EXIT_DONE) {
+			break;
+		}
+		show(watch, task, data);
+		(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "state"), state);
+		cJSON_Delete(data);
+		if (strcmp(state, "completed") == 0) {
+			status = EXIT_DONE;
+			break;
+		}
+		if (strcmp(state, "halted") == 0 || strcmp(state, "cancelled") == 0
+			|| strcmp(state, "superseded") == 0) {
+			break;
+		}
+		if (session_wait(task->session, (int)(seconds * 1000)) != OTA_OK
+			&& reconnect(task) != EXIT_DONE) {
+			break;
+		}
+	}
+out:
+	free(watch);
+	cJSON_Delete(members);
+	return status;
+}

@@ -1,0 +1,265 @@
+"""The program mosquitto_ota, end to end."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+from harness import Signer, wait_for
+from harness.control import password_file
+from harness.process import free_port
+
+pytestmark = pytest.mark.usefixtures("plugin")
+PROGRAM = BUILD / "plugin" / "ctl" / "mosquitto_ota"
+
+
+class Desk:
+    """An operator's shell: a folder, a file of options, the program."""
+
+    def __init__(self, site, folder, user="alice"):
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "mosquitto_ota").write_text(
+            f"# how to reach the broker\n-h 127.0.0.1\n-p {site.broker.port}\n-u {user}\n-P unused\n" if site else "")
+        self.environment = {**os.environ, "XDG_CONFIG_HOME": str(self.folder), "NO_COLOR": "1"}
+
+    def call(self, *words, timeout=30, **options):
+        return subprocess.run([PROGRAM, *map(str, words)], cwd=self.folder, env=self.environment, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, capture_output=True, **options)
+
+    def run(self, *words):
+        done = self.call(*words)
+        assert done.returncode == 0 and not done.stderr, (words, done)
+        return done.stdout
+
+    def json(self, *words):
+        return json.loads(self.run(*words, "--json"))
+
+    def fails(self, *words, status=1):
+        done = self.call(*words)
+        assert done.returncode == status, (words, done)
+        assert done.stderr.startswith("mosquitto_ota: ") and done.stderr.count("\n") == 1, done
+        return done.stderr
+
+
+@pytest.fixture
+def offline(tmp_path):
+    return Desk(None, tmp_path / "desk")
+
+
+@pytest.fixture
+def office(bare_site):
+    users = password_file(bare_site.folder / "users", "alice", "bob", "mallory")
+    bare_site.add_broker(extra=[f"password_file {users}"], control_users="alice bob")
+    return bare_site
+
+
+@pytest.fixture
+def desk(office, tmp_path):
+    return Desk(office, tmp_path / "desk")
+
+
+def examples():
+    """The blocks of docs/cli.md that are marked to be run."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    return re.findall(r"<!-- run -->\n```sh\n(.*?)```", text, re.S)
+
+
+def test_the_page_from_key_to_last_device(office, desk, fleet):
+    image = fleet.image("1.5.0")
+    firmware = fleet.server.files / "1.5.0.bin"
+    (desk.folder / "firmware.bin").write_bytes(firmware.read_bytes())
+    (desk.folder / "keys.d").symlink_to(office.keys.folder)
+    environment = {**desk.environment, "URL": image["url"], "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
+
+    def shell(script):
+        return subprocess.run(["bash", "-euc", script], cwd=desk.folder, env=environment, stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=60)
+
+    sign, roll, look = examples()
+    done = shell(sign)
+    assert done.returncode == 0, done
+    assert "1.5.0.json is signed with key" in done.stdout and "release.pem (Ed25519)" in done.stdout
+    office.broker.reload()
+    fleet.start(office.broker, 8, version="1.0.0")
+    wait_for(lambda: office.db.value("SELECT count(*) FROM ota.device WHERE listening AND version = '1.0.0'") == 8, 15)
+    done = shell(roll)
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("release 1.5.0 is verified, signed by release.pem (Ed25519)")
+    assert "plan quick is defined" in lines and "rollout 1 of 1.5.0 to fleet default is started" in lines
+    assert lines[-1].startswith("rollout 1 completed stage=full succeeded=8 failed=0 busy=0")
+    done = shell(look)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[0].split() == ["DEVICE", "FLEET", "HARDWARE", "VERSION", "CONNECTED", "LAST", "SEEN",
+                                                  "UPDATE", "ERROR"]
+    assert done.stdout.count(" 1.5.0 ") >= 8
+    assert office.rollout(1)["created_by"] == "alice"
+
+
+def test_a_halted_rollout_exits_with_1(office, desk, fleet):
+    image = fleet.image("1.6.0", behaviour="bad")
+    office.release("1.6.0", **image)
+    desk.run("plan", "define", "quick", "--stage", "some:50:30 seconds", "--stage", "full:100", "--options",
+             '{"pacing":"none"}', "--health-timeout=4 seconds")
+    fleet.start(office.broker, 8, version="1.0.0")
+    wait_for(lambda: office.db.value("SELECT count(*) FROM ota.device WHERE listening AND version = '1.0.0'") == 8, 15)
+    started = desk.json("rollout", "start", "default", "1.6.0", "--plan", "quick")
+    done = desk.call("rollout", "watch", started["id"], "--interval", "0.2", "--json", timeout=40)
+    assert done.returncode == 1, done
+    looks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(looks) > 1 and looks[-1]["state"] == "halted" and looks[-1]["stages"][0]["failed"] > 0
+    # On a terminal: bars, within 80 columns.
+    master, slave = pty.openpty()
+    process = subprocess.Popen([PROGRAM, "rollout", "watch", str(started["id"])], env=desk.environment, stdout=slave,
+                               stdin=subprocess.DEVNULL)
+    assert process.wait(10) == 1
+    text = os.read(master, 65536).decode()
+    os.close(slave)
+    os.close(master)
+    assert "rollout 1: 1.6.0 to fleet default, halted" in text and re.search(r"some +halted +\[x+", text), text
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+
+
+def test_what_an_operator_orders(office, desk, tmp_path):
+    bob = Desk(office, tmp_path / "bob", "bob")
+    office.release("1.5.0")
+    office.devices(2)
+    wait_for(lambda: office.db.value("SELECT count(*) FROM ota.device WHERE listening AND version = '1.0.0'") == 2, 10)
+    desk.run("plan", "define", "eyes", "--stages", '[{"label":"a","percent":50,"wait":"1 hour"},{"label":"b","percent":100}]',
+             "--options", '{"approval":true}', "--success-threshold", "0.9", "--retries", "1", "--max-in-flight", "5")
+    plan = desk.json("plan", "show", "eyes")
+    assert plan["success_threshold"] == 0.9 and plan["retries"] == 1 and plan["options"] == {"approval": True}
+    assert "eyes" in desk.run("plan", "list")
+    assert desk.json("rollout", "preview", "default", "1.5.0", "--plan", "eyes")["included"] == 2
+    rollout = desk.json("rollout", "start", "default", "1.5.0", "--plan=eyes", "--reason", "-- a reason")["id"]
+    office.wait_rollout(rollout, "running")
+    assert desk.run("rollout", "pause", rollout, "a look") == f"rollout {rollout} is paused\n"
+    assert desk.run("rollout", "resume", rollout) == f"rollout {rollout} is running\n"
+    wait_for(lambda: office.stages(rollout)[0]["state"] == "open", 10)
+    assert 'started by "alice"' in desk.fails("rollout", "advance", rollout, "me")
+    assert bob.run("rollout", "advance", rollout, "seen") == f"rollout {rollout} goes on\n"
+    assert "halted" in desk.run("rollout", "halt", rollout, "smoke")
+    assert desk.json("rollout", "show", rollout)["reason"] == "smoke"
+    assert "smoke" in desk.run("rollout", "show", rollout)
+    assert desk.json("rollout", "list", "--state", "halted")["rollouts"][0]["id"] == rollout
+    assert "cancelled" in desk.run("rollout", "cancel", rollout, "--reason", "enough")
+    assert "is cancelled" in desk.fails("device", "retry", rollout, "dev-001", "again")
+    assert desk.run("device", "assign", "dev-001", "lab") == "device dev-001 is in fleet lab\n"
+    assert desk.json("device", "show", "dev-001")["fleet"] == "lab"
+    assert [one["device_id"] for one in desk.json("device", "list", "--connected", "true", "--fleet", "lab")["devices"]] == ["dev-001"]
+    assert desk.run("device", "list", "--fleet", "nowhere") == "none\n"
+    assert {one["fleet"] for one in desk.json("fleet", "list")["fleets"]} == {"default", "lab"}
+    assert desk.run("release", "revoke", "1.5.0", "it burns") == "release 1.5.0 is revoked\n"
+    assert desk.json("release", "show", "1.5.0")["state"] == "revoked"
+    assert desk.json("release", "list", "--state", "revoked")["releases"][0]["version"] == "1.5.0"
+    kinds = [event["kind"] for event in desk.json("audit", "--by", "bob")["events"]]
+    assert kinds == ["advance_requested"]
+    assert "device_assigned" in desk.run("audit", "--device", "dev-001")
+    assert desk.json("status")["connected"] == 2
+
+
+def test_refusals(office, desk, tmp_path):
+    mallory = Desk(office, tmp_path / "mallory", "mallory")
+    assert "not in plugin_opt_control_users" in mallory.fails("status")
+    assert "no rollout 99" in desk.fails("rollout", "pause", "99")
+    assert "no release 9.9.9" in desk.fails("release", "show", "9.9.9")
+    assert "no rollout 99" in desk.fails("rollout", "watch", "99")
+    assert "no broker listens there" in desk.fails("-p", free_port(), "status")
+    assert "refuses the connection" in desk.fails("-P", "wrong", "status")
+    stranger = Signer("p256")
+    (desk.folder / "stranger.key").write_bytes(stranger.private_pem())
+    (desk.folder / "fw").write_bytes(b"firmware")
+    desk.run("release", "sign", "--key", "stranger.key", "--version", "2.0.0", "--sequence", "20", "--url", "https://h/f", "--file",
+             "fw", "--out", "stranger.json")
+    assert "release 2.0.0 is rejected: arbitrary software" in desk.fails("release", "add", "stranger.json")
+    (desk.folder / "broken.json").write_text('{"payloadType":"x"}')
+    assert "broken.json" in desk.fails("release", "add", "broken.json")
+
+
+def test_no_answer_is_a_failure(bare_site, tmp_path):
+    """A broker without the plugin."""
+    bare_site.add_broker(with_plugin=False, ready=False)
+    desk = Desk(bare_site, tmp_path / "desk")
+    assert "no answer from the broker within 1 s" in desk.fails("--timeout", "1", "status")
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "rsa3072", "p256", "p384", "ed25519"])
+def test_signing(offline, kind):
+    signer, second, stranger = Signer(kind), Signer("p256"), Signer("p256")
+    for name, one in (("a", signer), ("b", second)):
+        (offline.folder / f"{name}.key").write_bytes(one.private_pem())
+        (offline.folder / "keys.d").mkdir(exist_ok=True)
+        (offline.folder / "keys.d" / f"{name}.pem").write_bytes(one.public_pem())
+    (offline.folder / "others.d").mkdir()
+    (offline.folder / "others.d" / "s.pem").write_bytes(stranger.public_pem())
+    (offline.folder / "fw").write_bytes(b"firmware" * 1000)
+    common = ("--version", "1.5.0", "--sequence", "15", "--url", "https://cdn.example.com/f", "--file", "fw", "--hardware", "a,b",
+              "--notes", "tested \"well\" é", "--expires", "2031-01-01T00:00:00Z")
+    text = offline.run("release", "sign", "--key", "a.key", *common)
+    (offline.folder / "e.json").write_text(text)
+    assert json.loads(text)["signatures"][0]["keyid"] == signer.keyid()
+    shown = offline.json("release", "verify", "e.json", "--trusted-keys", "keys.d", "--file", "fw")
+    assert shown["hardware"] == ["a", "b"] and shown["size"] == 8000 and len(shown["signed_by"]) == 1
+    assert "2 are needed" in offline.fails("release", "verify", "e.json", "--trusted-keys", "keys.d", "--threshold", "2")
+    offline.run("release", "sign", "--append", "e.json", "--key", "b.key", "-o", "e2.json")
+    assert len(offline.json("release", "verify", "e2.json", "--trusted-keys", "keys.d", "--threshold", "2")["signed_by"]) == 2
+    assert "already" in offline.fails("release", "sign", "--append", "e2.json", "--key", "b.key")
+    assert "no trusted key" in offline.fails("release", "verify", "e.json", "--trusted-keys", "others.d")
+    (offline.folder / "other").write_bytes(b"something else")
+    assert "the manifest says 8000" in offline.fails("release", "verify", "e.json", "--trusted-keys", "keys.d", "--file", "other")
+
+
+def test_bad_command_lines(offline):
+    (offline.folder / "fw").write_bytes(b"x")
+    (offline.folder / "weak.key").write_bytes(subprocess.run(["openssl", "genrsa", "1024"], check=True, capture_output=True).stdout)
+    (offline.folder / "good.key").write_bytes(Signer("p256").private_pem())
+    for words, status, text in (
+            ((), 2, "there is no command"),
+            (("frobnicate",), 2, 'unknown command "frobnicate"; accepted are release, plan, rollout, device, fleet, audit, status'),
+            (("rollout",), 2, "rollout needs one of: preview, start"),
+            (("rollout", "begin"), 2, 'unknown command "rollout begin"; accepted are preview'),
+            (("--colour", "status"), 2, "unknown option --colour"),
+            (("rollout", "start", "--colour"), 2, "unknown option --colour for rollout start; accepted are --fleet"),
+            (("rollout", "start", "default"), 2, "needs <version>"),
+            (("rollout", "pause", "seven"), 2, '--id is "seven"; accepted is an integer'),
+            (("rollout", "pause", "7", "a", "b"), 2, '"b" is one argument too many'),
+            (("rollout", "pause", "7", "--id", "8"), 2, "--id is given twice"),
+            (("device", "list", "--connected", "maybe"), 2, "accepted is true or false"),
+            (("plan", "define", "p"), 2, "needs --stage"),
+            (("plan", "define", "p", "--stage", "canary"), 2, "accepted is LABEL:PERCENT"),
+            (("plan", "define", "p", "--stages", "["), 2, "accepted is JSON"),
+            (("-p", "70000", "status"), 2, "accepted is 1 to 65535"),
+            (("-o", "nowhere", "status"), 2, "cannot read the options in nowhere: No such file"),
+            (("--key", "x", "status"), 1, "need --cafile or --capath"),
+            (("release", "sign", "--key", "good.key"), 1, "needs --version"),
+            (("release", "sign", "--key", "nowhere", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
+             "cannot read the key nowhere: No such file"),
+            (("release", "sign", "--key", "weak.key", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
+             "1024"),
+            (("release", "sign", "--key", "good.key", "--version", "1.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
+             '"1.0"'),
+            (("release", "sign", "--key", "good.key", "--version", "1.0.0", "--sequence", "0", "--url", "https://h/f", "--file", "fw"), 1,
+             "sequence"),
+            (("release", "verify", "nowhere", "--trusted-keys", "."), 1, "no usable key"),
+            (("release", "add", "--version", "1.0.0"), 1, "needs <envelope>, or --version, --url, --file and --signature")):
+        error = offline.fails(*words, status=status)
+        assert text in error, (words, error)
+    assert "release sign" in offline.run("--help") and "mosquitto_ota" in offline.run("--version")
+    assert "example:" in offline.run("rollout", "start", "--help")
+
+
+def test_help_man_page_and_completion_name_every_command(offline):
+    listed = [line[:20].split() for line in offline.run("--help").splitlines() if re.match(r"  [a-z ]{8}[a-z]+ {2,}", line)]
+    assert len(listed) >= 30
+    page = (ROOT / "plugin" / "ctl" / "mosquitto_ota.1").read_text()
+    completion = (ROOT / "plugin" / "ctl" / "mosquitto_ota.bash").read_text()
+    for words in listed:
+        assert offline.run(*words, "--help").startswith("usage: "), words
+        assert f".It Cm {' '.join(words)}" in page, words
+        assert re.search(rf"\b{words[-1]}\b", completion), words
+    assert subprocess.run(["bash", "-n", ROOT / "plugin" / "ctl" / "mosquitto_ota.bash"], check=False).returncode == 0
