@@ -31,6 +31,7 @@ PAYLOADS = {
     "deep object": b'{"version":"1.0.0","x":' + b'{"a":' * 20000 + b"1" + b"}" * 20000 + b"}",
     "open list": b"[" * 60000,
     "twice the version": b'{"version":"1.0.0","version":"6.6.6"}',
+    "twice the version, the other way round": b'{"version":"6.6.6","version":"1.0.0"}',
     "twice, one escaped": b'{"version":"1.0.0","\\u0076ersion":"6.6.6"}',
     "many members": b'{"version":"1.0.0"' + b"".join(b',"m%d":1' % n for n in range(20000)) + b"}",
     "large": b'{"version":"1.0.0","x":"' + b"a" * 1000000 + b'"}',
