@@ -95,7 +95,18 @@ static enum ota_err count_waiting(struct pg *pg, struct rollout_row *row, struct
  */
 static enum ota_err lock(struct pg *pg, const struct rollout_row *row, struct ota_why *why)
 {
-	return controller_call(pg, "SELECT ota.controller_lock($1)", 1, &row->id, NULL, why);
+	const int64_t expected = row->state == ROLLOUT_SCHEDULED ? 1
+		: row->state == ROLLOUT_RUNNING                      ? 2
+															 : 3;
+	int64_t state = 0;
+	enum ota_err err =
+		controller_call(pg, "SELECT ota.controller_lock($1)", 1, &row->id, &state, why);
+
+	if (!err && state != expected) {
+		ota_why_set(why, "an operator was quicker");
+		err = OTA_ERR_CONFLICT;
+	}
+	return err;
 }
 
 /* Words for what the controller waits for. */
@@ -224,9 +235,12 @@ static enum ota_err serve_latecomers(struct controller *controller, struct pg *p
 static enum ota_err start(struct controller *controller, struct pg *pg, struct rollout_row *row,
 	struct controller_result *done, struct ota_why *why)
 {
-	enum ota_err err =
-		controller_call(pg, "SELECT ota.rollout_supersede_others($1)", 1, &row->id, NULL, why);
+	enum ota_err err = lock(pg, row, why);
 
+	if (!err) {
+		err =
+			controller_call(pg, "SELECT ota.rollout_supersede_others($1)", 1, &row->id, NULL, why);
+	}
 	if (!err) {
 		err = controller_step(controller, pg, row, ROLLOUT_EV_START, "its time has come", why);
 	}

@@ -1,11 +1,15 @@
 -- What the controller does.
 
 CREATE OR REPLACE FUNCTION ota.controller_lock(i_rollout_id bigint)
-RETURNS void
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- The order of locks, everywhere: the rollout, then device updates (by device), then devices, then the stage's counters.
+-- Returns its state as it is now: 1 scheduled, 2 running, 3 completed, 0 any other.
+DECLARE
+    now_state  text;
 BEGIN
-    PERFORM 1 FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    SELECT state INTO now_state FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    RETURN CASE now_state WHEN 'scheduled' THEN 1 WHEN 'running' THEN 2 WHEN 'completed' THEN 3 ELSE 0 END;
 END
 $$;
 COMMENT ON FUNCTION ota.controller_lock(bigint) IS 'Plugin: hold a rollout for a step of the controller';

@@ -3,6 +3,7 @@
 OTA_LONG=1 repeats the random ones often and adds the slow ones.
 """
 
+import json
 import os
 import random
 import signal
@@ -113,14 +114,15 @@ def try_start(cluster):
         return False
 
 
-@pytest.mark.parametrize("strike", [strike_broker, strike_postgres, strike_postgres_immediate, strike_both])
-def test_storm_of_reports_survives(own_site, strike):
+@pytest.mark.parametrize("strike, times", [(strike_broker, 3), (strike_postgres, 3), (strike_postgres_immediate, 1),
+                                           (strike_both, 2)])
+def test_storm_of_reports_survives(own_site, strike, times):
     own_site.add_broker()
     seed = random.randrange(1 << 30)
     random.seed(seed)
     print("seed", seed)
     with Storm(own_site.broker, 50) as storm:
-        for _ in range(20 if LONG else 3):
+        for _ in range(20 if LONG else times):
             time.sleep(random.uniform(0.1, 0.5))
             strike(own_site)
         time.sleep(0.5)
@@ -258,8 +260,9 @@ def read_only(site):
     return undo
 
 
-@pytest.mark.parametrize("trouble", [pytest.param(refuse_connections, marks=only_long), fill_connections, restart_cluster,
-                                     refuse_writes, pytest.param(read_only, marks=only_long)])
+@pytest.mark.parametrize("trouble", [pytest.param(refuse_connections, marks=only_long),
+                                     pytest.param(fill_connections, marks=only_long), restart_cluster, refuse_writes,
+                                     pytest.param(read_only, marks=only_long)])
 def test_trouble_in_the_middle_of_a_rollout(own_site, trouble):
     site = own_site
     broker = site.add_broker()
@@ -297,7 +300,7 @@ def test_trouble_in_the_middle_of_a_rollout(own_site, trouble):
         undo()
 
 
-@pytest.mark.parametrize("whom", ["backends", "everything"])
+@pytest.mark.parametrize("whom", [pytest.param("backends", marks=only_long), "everything"])
 def test_frozen_postgresql(own_site, whom):
     """SIGSTOP: connections stay open and nothing answers."""
     site = own_site
@@ -393,7 +396,7 @@ def test_name_server_that_never_answers(own_site, tmp_path):
 # -- broker restarts
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", [pytest.param("stop", marks=only_long), "kill"])
 def test_devices_finish_while_the_broker_is_down(site, how):
     """They report when they can; their deadlines wait for the broker."""
     site.quick_plan(wait="0.5 seconds", download_timeout="4 seconds")
@@ -470,6 +473,8 @@ def test_devices_of_a_dead_broker_are_not_shown_as_connected(site):
     there = site.device("dev-there", second)
     all_listening(site, 2)
     second.kill()
+    if not LONG:  # ten seconds of silence, made short
+        site.db.execute("UPDATE ota.broker SET alive_at = now() - interval '11 seconds' WHERE broker = 'broker-2'")
     wait_for(lambda: not site.device_row("dev-there")["connected"], 20, lambda: site.db.rows("SELECT * FROM ota.broker"))
     row = site.device_row("dev-there")
     assert not row["listening"] and site.device_row("dev-here")["listening"]
@@ -640,16 +645,16 @@ def test_batch_in_parts_counts_once(own_site):
     assert not twice, twice
 
 
-@pytest.mark.parametrize("body", [
-    b'{"version": "1.0.0", "x": "\\u0000"}', b'{"version": "1.0.0", "x": "\\ud800"}', b'{"version": "1.0.0", "x": 1e-99999}',
-    b'{"version": "1.0.0", "x": 1e400}', b'{"version": "1.0.0", "x": ' + b"9" * 3000 + b"}",
-    b'{"version": "1.0.0", "hardware": "' + b"h" * 200 + b'"}', b'{"version": "' + b"1" * 200 + b'.0.0"}',
-    b'{"version": "1.0.0", "x": ' + b"[" * 500 + b"]" * 500 + b"}", b'{"version": "1.0.0", "\xff": 1}',
-    b'{"version": "1.0.0", "x": {"": "' + b"\\t" * 1000 + b'"}}'])
-def test_no_report_is_poison(site, body):
+def test_no_report_is_poison(site):
     """What PostgreSQL would not take is sorted out before it gets there."""
     device = site.device("dev-1")
-    device.publish(device.status_topic, body)
+    for body in (b'{"version": "1.0.0", "x": "\\u0000"}', b'{"version": "1.0.0", "x": "\\ud800"}',
+                 b'{"version": "1.0.0", "x": 1e-99999}', b'{"version": "1.0.0", "x": 1e400}',
+                 b'{"version": "1.0.0", "x": ' + b"9" * 3000 + b"}", b'{"version": "' + b"1" * 200 + b'.0.0"}',
+                 b'{"version": "1.0.0", "hardware": "' + b"h" * 200 + b'"}',
+                 b'{"version": "1.0.0", "x": ' + b"[" * 500 + b"]" * 500 + b"}", b'{"version": "1.0.0", "\xff": 1}',
+                 b'{"version": "1.0.0", "x": {"": "' + b"\\t" * 1000 + b'"}}'):
+        device.publish(device.status_topic, body)
     device.report("IDLE", n=1)
     wait_for(lambda: stored(site) == {1: 1}, 10, site.broker.log)
     assert not site.broker.log_lines("cannot be stored|is away"), site.broker.log_lines("cannot be stored|is away")
@@ -659,13 +664,17 @@ def test_no_report_is_poison(site, body):
 
 
 def test_operators_hammer_while_reports_stream_in(site, fleet):
-    site.quick_plan(first=50, wait="0.2 seconds", retries=3, options={"early_halt": False}, success_threshold=0.5)
+    site.quick_plan(first=50, wait="0.2 seconds", retries=3, options={"early_halt": False}, success_threshold=0.5,
+                    health_timeout="6 seconds", download_timeout="6 seconds")
     site.release("2.0.0", **fleet.image("2.0.0"))
     run = fleet.start(site.broker, 60, until_version="2.0.0", trusted_key=str(next(site.keys.folder.iterdir())),
                       verify="manifest", reports=fleet.folder / "reports")
     wait_for(lambda: site.db.value("SELECT count(*) FROM ota.device WHERE listening AND version = '1.0.0'") == 60, 20,
              lambda: site.db.rows("SELECT * FROM ota.fleet_versions"))
     rollout = site.start_rollout("default", "2.0.0", "quick")
+    # A device that was recalled too late runs the release all the same; it needs no other try.
+    behind = ("SELECT u.device_id FROM ota.device_update u JOIN ota.device d USING (device_id) WHERE u.rollout_id = %s"
+              " AND u.state IN ('failed', 'cancelled', 'timed_out', 'rolled_back', 'rejected') AND d.version <> '2.0.0'")
     ending = threading.Event()
     done, problems = [], []
 
@@ -676,11 +685,10 @@ def test_operators_hammer_while_reports_stream_in(site, fleet):
                 order = choice.choice(["pause", "resume", "halt", "resume", "resume", "retry"])
                 try:
                     if order == "retry":
-                        one = base.value("SELECT device_id FROM ota.device_update WHERE state IN ('failed', 'cancelled', 'timed_out')"
-                                         " ORDER BY random() LIMIT 1")
-                        if one is None:
+                        left = base.column(behind, rollout)
+                        if not left:
                             continue
-                        base.execute("SELECT ota.retry_device(%s, %s, %s)", rollout, one, "hammer")
+                        base.execute("SELECT ota.retry_device(%s, %s, %s)", rollout, choice.choice(left), "hammer")
                     else:
                         base.execute(f"SELECT ota.{order}_rollout(%s, %s)", rollout, "hammer")
                     done.append(order)
@@ -702,15 +710,25 @@ def test_operators_hammer_while_reports_stream_in(site, fleet):
         site.order("resume", rollout)
 
     def finished():
-        for one in site.db.column("SELECT device_id FROM ota.device_update WHERE rollout_id = %s AND state IN"
-                                  " ('failed', 'cancelled', 'timed_out', 'rolled_back', 'rejected')", rollout):
+        for one in site.db.column(behind, rollout):
             site.db.execute("SELECT ota.retry_device(%s, %s, 'the test')", rollout, one)
-        return site.rollout(rollout)["state"] == "completed"
+        row = site.rollout(rollout)
+        if row["next_action"] == "verdict when the first device has finished" and not site.db.value(
+                "SELECT count(*) FROM ota.device_update WHERE rollout_id = %s AND state NOT IN ('succeeded', 'cancelled')", rollout):
+            site.order("advance", rollout)  # all of the stage were recalled too late: nobody's success counts
+        return row["state"] == "completed"
 
     wait_for(finished, 60, lambda: site.describe(rollout), every=0.3)
-    assert run.wait_end(20) == 0, run.log()[-2000:]
-    counted = site.db.row("SELECT sum(in_flight)::int AS in_flight, sum(succeeded)::int AS succeeded FROM ota.rollout_stage"
-                          " WHERE rollout_id = %s", rollout)
-    assert counted == {"in_flight": 0, "succeeded": 60}, counted
+    assert run.wait_end(20) == 0, run.log()[-2000:]  # every device runs 2.0.0
+    # No update was lost: the counters are what the rows add up to.
+    wait_for(lambda: site.db.value("SELECT sum(in_flight)::int FROM ota.rollout_stage WHERE rollout_id = %s", rollout) == 0, 10,
+             lambda: site.describe(rollout))
+    assert site.db.rows("SELECT stage, succeeded, failed, rejected FROM ota.rollout_stage WHERE rollout_id = %s ORDER BY 1",
+                        rollout) == site.db.rows(
+        "SELECT served_stage AS stage, count(*) FILTER (WHERE state = 'succeeded') AS succeeded, count(*) FILTER (WHERE state IN"
+        " ('failed', 'rolled_back', 'timed_out')) AS failed, count(*) FILTER (WHERE state = 'rejected') AS rejected"
+        " FROM ota.device_update WHERE rollout_id = %s AND served_stage IS NOT NULL GROUP BY 1 ORDER BY 1", rollout)
+    acknowledged = [json.loads(line) for line in (fleet.folder / "reports").read_text().splitlines()]
+    wait_for(lambda: len(site.events("status")) >= len(acknowledged), 10)
     lines = site.broker.log_lines(r"SQLSTATE|is away|deadlock|impossible")
     assert not lines, lines
