@@ -17,6 +17,7 @@ static bool is_current_of_child(const struct gate *gate,
 	const struct policy_topic *topic)
 {
 	char device[TOPIC_ID_MAX + 1];
+	const struct told_notice *notice;
 	const struct via_child *child;
 
 	if (!topic->exact || topic->placeholder != TOPIC_DEVICE
@@ -26,7 +27,12 @@ static bool is_current_of_child(const struct gate *gate,
 	memcpy(device, topic->value.text, topic->value.length);
 	device[topic->value.length] = '\0';
 	child = via_child_of(&gate->via, identity, device);
-	return child != NULL && child->session->client == check->client
+	if (child == NULL || child->session->client != check->client) {
+		return false;
+	}
+	/* Any gateway may claim to speak for it; the notice went into the session of the right one. */
+	notice = told_notice_of(&gate->deliver.told, device);
+	return (notice == NULL || notice->session == child->session->number)
 		&& deliver_is_current(gate, device, check->payload, check->payloadlen);
 }
 

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include "ota/base/table.h"
-
 #include "ota/rules/pacing.h"
 #include "ota/rules/rollout_state.h"
 #include "ota/rules/verdict.h"

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include "ota/base/table.h"
-
 #include "ota/store/feed.h"
 #include "ota/wire/change.h"
 #include "ota/wire/keyring.h"

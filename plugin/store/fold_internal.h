@@ -6,7 +6,6 @@
 #include <cjson/cJSON.h>
 
 #include "ota/base/table.h"
-
 #include "ota/rules/update_state.h"
 #include "ota/store/fold.h"
 #include "ota/store/pg_array.h"

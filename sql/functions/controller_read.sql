@@ -37,7 +37,9 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
                       FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
       LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
       LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1
-      LEFT JOIN LATERAL ota.window_state(r.fleet, now()) w ON NOT r.any_time
+      -- Fleets without windows are not even asked.
+      LEFT JOIN LATERAL (SELECT x.* FROM ota.window_state(r.fleet, now()) x
+                          WHERE NOT r.any_time AND EXISTS (SELECT FROM ota.fleet_window f WHERE f.fleet = r.fleet)) w ON true
       LEFT JOIN ota.device_update u ON u.rollout_id = r.rollout_id AND u.device_id = r.device_id
      WHERE r.device_id IS NULL AND r.state IN ('scheduled', 'running', 'paused', 'completed')
         -- Of a thousand pinned devices that are away nothing has to be decided.

@@ -31,6 +31,7 @@ CREATE OR REPLACE FUNCTION ota.rollout_may_tell(r ota.rollout)
 RETURNS boolean
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- May devices be told of this rollout now, as far as the fleet's update windows are concerned?
-    SELECT r.any_time OR (SELECT w.open FROM ota.window_state(r.fleet, now()) w);
+    SELECT r.any_time OR NOT EXISTS (SELECT FROM ota.fleet_window f WHERE f.fleet = r.fleet)
+           OR (SELECT w.open FROM ota.window_state(r.fleet, now()) w);
 $$;
 COMMENT ON FUNCTION ota.rollout_may_tell(ota.rollout) IS 'Internal: is the update window open for this rollout';

@@ -40,7 +40,7 @@ struct session {
 	uint16_t heard;  /* notify topics subscribed to, as bits */
 	int notify;      /* the one to use, -1: unknown */
 	int wanted_notify;
-	char *fleet; /* from its subscription, NULL: none */
+	char *fleet;                /* from its subscription, NULL: none */
 	struct via_child *children; /* devices that it speaks for as a gateway; see via.h */
 	size_t children_count;
 	UT_hash_handle hh;
