@@ -61,6 +61,8 @@ def test_payload_made_to_break(arena, case):
     marker = f"0.0.{int(attacker.client_id[5:])}"
     attacker.publish(topic, json.dumps({"version": marker, "status": "IDLE"}))
     arena.wait_device(attacker.client_id, version=marker)
+    if "twice" in case:
+        assert arena.events("malformed", attacker.client_id), "one of the two was believed"
     row = arena.device_row(attacker.client_id)
     assert row["fleet"] == "default" and row["gateway"] is None and row["sequence"] == 0 and row["pinned_version"] is None
     assert arena.db.value("SELECT count(*) FROM ota.device WHERE version = '6.6.6'") == 0

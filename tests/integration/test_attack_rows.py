@@ -204,7 +204,7 @@ def test_verified_by_hand(site):
     """An unsigned release whose row was made to say 'verified'."""
     site.quick_plan()
     devices = devices_of(site)
-    manifest = site.manifest("1.5.0", url=EVIL)
+    manifest = site.manifest("1.5.0", url=EVIL, sequence=5)
     site.db.execute("INSERT INTO ota.release (version, sequence, url, sha256, size, envelope, state, verified_at, verified_by,"
                     " signed_by) VALUES ('1.5.0', 5, %s, %s, %s, %s, 'verified', now(), 'broker-1', 'release.pem')",
                     EVIL, manifest["sha256"], manifest["size"], json.dumps(envelope(manifest, STRANGER)))
