@@ -28,7 +28,7 @@ _mosquitto_ota() {
 	release) words="sign verify add list show revoke" ;;
 	plan) words="list show define" ;;
 	rollout) words="preview start list show watch pause resume halt cancel advance" ;;
-	device) words="list show assign pin unpin retry" ;;
+	device) words="list show assign gateway pin unpin retry" ;;
 	fleet) words="list show pin unpin window" ;;
 	audit | status) verb=$group group="" ;;
 	esac

@@ -110,7 +110,7 @@ static enum ota_err begin(struct pg *pg, const char *user, struct ota_why *why)
 	return err ? err
 			   : pg_exec(pg,
 				   "SELECT set_config('ota.actor', $1, true), set_config('statement_timeout', "
-				   "'10s', true), set_config('lock_timeout', '5s', true)",
+				   "'10s', true), set_config('lock_timeout', '3s', true)",
 				   1, values, NULL, why);
 }
 

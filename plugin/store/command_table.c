@@ -1,9 +1,7 @@
 #include "ota/store/command_table.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "ota/store/sql_files.h"
 #include "ota/wire/json.h"
 
 #define TEXT(member)                        \
@@ -69,16 +67,16 @@ static const struct command table[] = {
 		{ TEXT_REQ("device_id"), TEXT_REQ("fleet") } },
 	{ "assign_gateway", "assign_gateway", NULL, NULL, NULL,
 		{ TEXT_REQ("device_id"), TEXT("gateway") } },
-	{ "pin_device", "pin_device", NULL, NULL, NULL,
+	{ "pin_device", "pin_device", "rollout_id", NULL, NULL,
 		{ TEXT_REQ("device_id"), TEXT_REQ("version"), TEXT_REQ("reason") } },
 	{ "unpin_device", "unpin_device", NULL, NULL, NULL, { TEXT_REQ("device_id") } },
-	{ "pin_fleet", "pin_fleet", NULL, NULL, NULL,
+	{ "pin_fleet", "pin_fleet", "rollout_id", NULL, NULL,
 		{ TEXT_REQ("fleet"), TEXT_REQ("version"), TEXT_REQ("reason") } },
 	{ "unpin_fleet", "unpin_fleet", NULL, NULL, NULL, { TEXT_REQ("fleet") } },
 	{ "set_window", "set_window", NULL, NULL, NULL,
 		{ TEXT_REQ("fleet"), TEXT_REQ("timezone"), { "days", "text[]", COMMAND_TEXTS, true },
 			{ "opens", "time", COMMAND_TEXT, true }, { "closes", "time", COMMAND_TEXT, true } } },
-	{ "clear_windows", "clear_windows", NULL, NULL, NULL, { TEXT_REQ("fleet") } },
+	{ "clear_windows", "clear_windows", "windows", NULL, NULL, { TEXT_REQ("fleet") } },
 	{ "preview_rollout", "preview_rollout", NULL,
 		"WITH p AS MATERIALIZED (SELECT * FROM ota.preview_rollout($1, $2, coalesce($3, 'standard')) "
 		"  WITH ORDINALITY AS p (device_id, stage, label, included, reason, current_version, hardware, "
@@ -174,7 +172,8 @@ static const struct command table[] = {
 		"= f.fleet ORDER BY x.devices DESC LIMIT 100) v), '[]'), 'rollouts', coalesce((SELECT "
 		"jsonb_agg(to_jsonb(r) ORDER BY r.id DESC) FROM (SELECT p.rollout_id AS id, p.version, p.plan, "
 		"p.state, p.reason FROM ota.rollout_progress p WHERE p.fleet = f.fleet ORDER BY 1 DESC LIMIT 20) "
-		"r), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
+		"r), '[]'), 'windows', coalesce((SELECT jsonb_agg(to_jsonb(w) - 'fleet' ORDER BY w.days, w.opens) "
+		"FROM ota.fleet_window w WHERE w.fleet = f.fleet), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
 		"fleet", { TEXT_REQ("fleet") } },
 	{ "audit", NULL, NULL,
 		"SELECT jsonb_build_object('events', coalesce(jsonb_agg(to_jsonb(x) ORDER BY x.event_id), '[]')) "
@@ -204,20 +203,6 @@ const struct command *command_table(size_t *count)
 	return table;
 }
 
-/* Is the function part of this plugin? */
-static bool has_function(const char *function)
-{
-	char path[128];
-
-	(void)snprintf(path, sizeof(path), "functions/%s.sql", function);
-	for (size_t i = 0; i < sql_files_count; i++) {
-		if (strcmp(sql_files[i].name, path) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 const struct command *command_find(const struct control_command *command)
 {
 	const struct command *found = NULL;
@@ -225,8 +210,7 @@ const struct command *command_find(const struct control_command *command)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct command *row = &table[i];
 
-		if (strcmp(row->name, command->name) != 0
-			|| (row->function && !has_function(row->function))) {
+		if (strcmp(row->name, command->name) != 0) {
 			continue;
 		}
 		found = row;

@@ -154,6 +154,15 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert [one["device_id"] for one in desk.json("device", "list", "--connected", "true", "--fleet", "lab")["devices"]] == ["dev-001"]
     assert desk.run("device", "list", "--fleet", "nowhere") == "none\n"
     assert {one["fleet"] for one in desk.json("fleet", "list")["fleets"]} == {"default", "lab"}
+    assert desk.run("device", "pin", "dev-002", "1.5.0", "test") == "device dev-002 is pinned to 1.5.0\n"
+    assert desk.run("device", "unpin", "dev-002") == "device dev-002 is not pinned\n"
+    assert desk.run("device", "gateway", "beacon-1", "hub-1") == 'device beacon-1 has the gateway "hub-1"\n'
+    assert desk.run("fleet", "pin", "lab", "1.5.0", "certified") == "fleet lab is pinned to 1.5.0\n"
+    assert desk.run("fleet", "unpin", "lab") == "fleet lab is not pinned\n"
+    assert desk.run("fleet", "window", "lab", "--timezone", "Europe/Berlin", "--days", "mon,tue", "--opens", "01:00", "--closes",
+                    "02:00").startswith("fleet lab may be told from 01:00 to 02:00 (Europe/Berlin)")
+    assert desk.json("fleet", "show", "lab")["windows"][0]["days"] == [1, 2]
+    assert desk.run("fleet", "window", "lab", "--clear") == "fleet lab may be told at any time\n"
     assert desk.run("release", "revoke", "1.5.0", "it burns") == "release 1.5.0 is revoked\n"
     assert desk.json("release", "show", "1.5.0")["state"] == "revoked"
     assert desk.json("release", "list", "--state", "revoked")["releases"][0]["version"] == "1.5.0"

@@ -110,6 +110,28 @@ BAD = [
     ("assign_device", {"device_id": "a/b", "fleet": "default"}, '"a/b" cannot name a device'),
     ("assign_device", {"device_id": "dev-001", "fleet": ""}, "fleet is missing"),
     ("assign_device", {"device_id": "dev-001"}, 'needs the member "fleet"'),
+    ("assign_gateway", {"device_id": "dev-001", "gateway": "a/b"}, '"a/b" cannot name a gateway'),
+    ("assign_gateway", {"gateway": "hub"}, 'needs the member "device_id"'),
+    ("assign_gateway", {"device_id": "dev-001", "gateway": 7}, "accepted is a text"),
+    ("pin_device", {"device_id": "ghost", "version": "1.5.0", "reason": "x"}, "ghost"),
+    ("pin_device", {"device_id": "dev-001", "version": "9.9.9", "reason": "x"}, "9.9.9"),
+    ("pin_device", {"device_id": "dev-001", "version": "1.5.0"}, 'needs the member "reason"'),
+    ("unpin_device", {"device_id": "ghost"}, "ghost"),
+    ("unpin_device", {"device_id": "dev-001"}, "not pinned"),
+    ("unpin_device", {"device_id": 1}, "accepted is a text"),
+    ("pin_fleet", {"fleet": "nowhere", "version": "1.5.0", "reason": "x"}, "nowhere"),
+    ("pin_fleet", {"fleet": "default", "version": "9.9.9", "reason": "x"}, "9.9.9"),
+    ("pin_fleet", {"fleet": "default", "version": "1.5.0"}, 'needs the member "reason"'),
+    ("unpin_fleet", {"fleet": "nowhere"}, "nowhere"),
+    ("unpin_fleet", {"fleet": "default"}, "not pinned"),
+    ("unpin_fleet", {}, 'needs the member "fleet"'),
+    ("set_window", {"fleet": "default", "timezone": "Mars", "days": ["mon"], "opens": "01:00", "closes": "02:00"}, '"Mars"'),
+    ("set_window", {"fleet": "default", "timezone": "UTC", "days": ["someday"], "opens": "01:00", "closes": "02:00"}, "someday"),
+    ("set_window", {"fleet": "default", "timezone": "UTC", "days": "mon", "opens": "01:00", "closes": "02:00"}, "a list of texts"),
+    ("set_window", {"fleet": "default", "timezone": "UTC", "days": ["mon"], "opens": "25:00", "closes": "02:00"}, "25:00"),
+    ("clear_windows", {"fleet": "nowhere"}, "nowhere"),
+    ("clear_windows", {"fleet": ["default"]}, "accepted is a text"),
+    ("clear_windows", {}, 'needs the member "fleet"'),
     ("list_releases", {"limit": 0}, "1 to 1000"),
     ("list_devices", {"connected": "yes"}, "true or false"),
     ("show_release", {"version": "9.9.9"}, "no release 9.9.9"),
@@ -149,7 +171,7 @@ def test_every_verb(office, alice):
     rollout = alice.ask("start_rollout", fleet="default", version="1.5.0", plan="quick", reason="over MQTT")["id"]
     assert office.rollout(rollout)["created_by"] == "alice"
     office.wait_rollout(rollout, "running")
-    for some in (BAD[:24], BAD[24:]):
+    for some in (BAD[:32], BAD[32:64], BAD[64:]):
         responses = alice.send(*({"command": command, "correlationData": command, **{
             name: rollout if value == "{id}" else value for name, value in members.items()}} for command, members, _ in some))
         assert len(responses) == len(some)
@@ -193,6 +215,27 @@ def test_every_verb(office, alice):
     assert all(event["detail"]["via"] for event in steps)
     assert alice.ask("audit", kind="device_assigned", limit=1)["events"][0]["device_id"] == "dev-009"
     assert len(alice.ask("audit", before=steps[2]["event_id"], by="alice")["events"]) == 2
+
+
+def test_pins_windows_and_gateways(office, alice):
+    office.release("1.5.0")
+    office.device("dev-001")
+    office.wait_device("dev-001", listening=True, version="1.0.0")
+    assert alice.ask("set_window", fleet="default", timezone="Europe/Berlin", days=["mon", "tue"], opens="01:00", closes="02:30") == {}
+    window, = alice.ask("show_fleet", fleet="default")["windows"]
+    assert window["days"] == [1, 2] and window["opens"] == "01:00:00" and window["closes"] == "02:30:00"
+    assert alice.ask("clear_windows", fleet="default") == {"windows": 1}
+    rollout = alice.ask("pin_device", device_id="dev-001", version="1.5.0", reason="lab")["rollout_id"]
+    assert office.rollout(rollout)["created_by"] == "alice"
+    assert alice.ask("show_device", device_id="dev-001")["pinned_version"] == "1.5.0"
+    assert alice.ask("unpin_device", device_id="dev-001") == {}
+    assert "rollout_id" in alice.ask("pin_fleet", fleet="default", version="1.5.0", reason="certified")
+    assert alice.ask("list_fleets")["fleets"][0]["pinned_version"] == "1.5.0"
+    assert alice.ask("unpin_fleet", fleet="default") == {}
+    assert alice.ask("assign_gateway", device_id="beacon-1", gateway="hub-1") == {}
+    assert alice.ask("show_device", device_id="beacon-1")["gateway"] == "hub-1"
+    assert alice.ask("assign_gateway", device_id="beacon-1") == {}
+    assert alice.ask("show_device", device_id="beacon-1")["gateway"] is None
 
 
 def test_approval_is_a_second_persons(office, alice):

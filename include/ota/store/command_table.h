@@ -39,9 +39,8 @@ struct command_member {
  */
 struct command {
 	const char *name;
-	const char *
-		function; /* also the file sql/functions/<function>.sql; the command exists only when that does */
-	const char *result; /* function: the name of its value in the answer; NULL: it has none */
+	const char *function; /* also the file sql/functions/<function>.sql */
+	const char *result;   /* function: the name of its value in the answer; NULL: it has none */
 	const char *query;
 	const char *
 		missing; /* query: what there is none of when it gives no row, before the first member's value */
