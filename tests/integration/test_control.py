@@ -310,3 +310,31 @@ def test_without_the_database(own_postgres, tmp_path, make_broker):
         assert alice.ask("status")["devices"] == 0
     finally:
         site.close()
+
+
+def test_a_broker_without_rights_to_tables(office):
+    """The broker's login is a member of ota_plugin only: everything works, in the operators' names."""
+    login = f"plugin_{office.db.name}"
+    office.db.execute(f"CREATE ROLE {login} LOGIN IN ROLE ota_plugin")
+    try:
+        office.broker.options["database"] = office.db.conninfo.replace("user=postgres", f"user={login}")
+        office.broker.restart()
+        alice = Operator(office, "alice")
+        office.release("1.5.0")
+        assert alice.ask("define_plan", plan="quick", stages=STAGES) == {}
+        office.device("dev-001")
+        office.wait_device("dev-001", listening=True)
+        assert alice.ask("preview_rollout", fleet="default", version="1.5.0", plan="quick")["included"] == 1
+        rollout = alice.ask("start_rollout", fleet="default", version="1.5.0", plan="quick")["id"]
+        assert alice.ask("show_rollout", id=rollout)["created_by"] == "alice"
+        for command, members in (("show_device", {"device_id": "dev-001"}), ("show_fleet", {"fleet": "default"}), ("list_devices", {}),
+                                 ("list_fleets", {}), ("list_plans", {}), ("list_releases", {}), ("show_release", {"version": "1.5.0"}),
+                                 ("status", {})):
+            alice.ask(command, **members)
+        by = {event["detail"]["by"] for event in alice.ask("audit", rollout_id=rollout)["events"] if event["detail"].get("event") == "create"}
+        assert by == {"alice"}
+        assert alice.ask("halt_rollout", id=rollout, reason="enough") == {"state": "halted"}
+    finally:
+        for broker in office.brokers:
+            broker.stop()
+        office.db.execute(f"DROP ROLE {login}")
