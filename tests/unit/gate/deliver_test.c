@@ -185,6 +185,24 @@ static void test_recall_once(void **state)
 	fixture_free(f);
 }
 
+/* A new notice ends what an earlier recall said: a second halt recalls again, a recall still owed is not sent after it. */
+static void test_notice_after_recall(void **state)
+{
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	(void)state;
+
+	push(f, new_recall("d1"));
+	fixture_tick(50);
+	push(f, new_offer("d1", 2));
+	fixture_tick(50);
+	assert_int_equal(f->gate->counters.notices_sent, 1);
+	push(f, new_recall("d1"));
+	fixture_tick(50);
+	assert_int_equal(f->gate->counters.recalls_sent, 2);
+	fixture_free(f);
+}
+
 /* Away: it is told when it listens again. */
 static void test_recall_owed(void **state)
 {
@@ -322,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_refused_offers),
 		cmocka_unit_test(test_halt_overtakes),
 		cmocka_unit_test(test_recall_once),
+		cmocka_unit_test(test_notice_after_recall),
 		cmocka_unit_test(test_recall_owed),
 		cmocka_unit_test(test_recalls_bounded),
 		cmocka_unit_test(test_topic_choice),
