@@ -10,16 +10,26 @@
 #include "ota/ctl/print.h"
 #include "ota/ctl/verb.h"
 
+enum {
+	MESSAGE_SIZE = 4096
+};
+
 int task_fail(const char *format, ...)
 {
+	char line[MESSAGE_SIZE];
 	va_list args;
 
-	(void)fflush(stdout);
-	(void)fprintf(stderr, "mosquitto_ota: ");
 	va_start(args, format);
-	(void)vfprintf(stderr, format, args);
+	(void)vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	(void)fprintf(stderr, "\n");
+	/* The broker's words may quote a name that steers terminals. */
+	for (char *at = line; *at; at++) {
+		if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+			*at = '?';
+		}
+	}
+	(void)fflush(stdout);
+	(void)fprintf(stderr, "mosquitto_ota: %s\n", line);
 	return EXIT_NOT_DONE;
 }
 

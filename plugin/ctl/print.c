@@ -66,12 +66,15 @@ static void shorten_time(char *text)
 	static const char shape[] = "0000-00-00T00:00:00";
 	size_t length = strlen(text);
 
+	if (length < sizeof("0000-00-00T00:00:00+00:00") - 1) {
+		return;
+	}
 	for (size_t i = 0; i < sizeof(shape) - 1; i++) {
-		if (shape[i] == '0' ? !isdigit((unsigned char)text[i]) : text[i] != shape[i]) {
+		if (shape[i] == '0' ? (text[i] < '0' || text[i] > '9') : text[i] != shape[i]) {
 			return;
 		}
 	}
-	if (length >= 25 && strcmp(text + length - 6, "+00:00") == 0) {
+	if (strcmp(text + length - 6, "+00:00") == 0) {
 		memcpy(text + sizeof(shape) - 1, "Z", 2);
 	}
 }
@@ -154,7 +157,7 @@ static void name_column(struct column *column, const char *text, size_t length)
 	copy_name(column->head, text, head);
 	copy_name(column->member, member, length - (size_t)(member - text));
 	for (char *at = column->head; *at; at++) {
-		*at = *at == '_' ? ' ' : (char)toupper((unsigned char)*at);
+		*at = (char)(*at == '_' ? ' ' : toupper((unsigned char)*at));
 	}
 }
 

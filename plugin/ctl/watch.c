@@ -73,10 +73,13 @@ static int draw_stage(const cJSON *stage)
 	int64_t base = all > good + bad ? all : good + bad;
 
 	for (int64_t i = 0; i < BAR; i++) {
-		bar[i] = base == 0                  ? '.'
-			: i * base < good * BAR         ? '#'
-			: i * base < (good + bad) * BAR ? 'x'
-											: '.';
+		bar[i] = '.';
+		if (base > 0 && i * base < (good + bad) * BAR) {
+			bar[i] = 'x';
+			if (i * base < good * BAR) {
+				bar[i] = '#';
+			}
+		}
 	}
 	bar[BAR] = '\0';
 	(void)print_cell(cJSON_GetObjectItemCaseSensitive(stage, "label"), label);

@@ -28,10 +28,12 @@ static void append(char *out, size_t size, const char *text)
 static char *number_text(double number)
 {
 	char text[NUMBER_SIZE];
+	double back;
 
 	for (int digits = 15; digits <= 17; digits++) {
 		(void)snprintf(text, sizeof(text), "%.*g", digits, number);
-		if (memcmp(&(double){ strtod(text, NULL) }, &number, sizeof(number)) == 0) {
+		back = strtod(text, NULL);
+		if (!(back < number) && !(back > number)) {
 			break;
 		}
 	}

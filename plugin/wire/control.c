@@ -162,7 +162,9 @@ static void put_string(struct control_answers *answers, const char *text)
 	}
 	if (!topic_utf8_valid(copy, strlen(copy))) {
 		for (char *at = copy; *at; at++) {
-			*at = (unsigned char)*at > 0x7e ? '?' : *at;
+			if ((unsigned char)*at > 0x7e) {
+				*at = '?';
+			}
 		}
 	}
 	put(answers, "\"");
