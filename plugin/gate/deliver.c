@@ -181,7 +181,6 @@ static bool offer(struct gate *gate, const struct change *offer)
 		.version = offer->version,
 		.sequence = offer->sequence,
 	};
-	struct told_recall *recall;
 	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
 	struct notice_digest digest;
 	enum eligibility eligibility;
@@ -247,11 +246,6 @@ static bool offer(struct gate *gate, const struct change *offer)
 	if (err != OTA_OK) {
 		undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));
 		return false;
-	}
-	/* The notice is newer than any recall: one still owed must not follow it, and the next one is sent again. */
-	recall = told_recall_of(&deliver->told, offer->device);
-	if (recall != NULL) {
-		told_recall_drop(&deliver->told, recall);
 	}
 	gate->counters.notices_sent++;
 	return true;
