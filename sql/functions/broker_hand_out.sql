@@ -75,7 +75,7 @@ BEGIN
                                THEN least(now() + r.download_timeout, u.notified_at + (now() - u.retell_at) + 2 * r.download_timeout)
                                ELSE now() + r.download_timeout END,
                boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
-               boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, ready = false, broker = i_broker,
+               boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, recall = false, ready = false, broker = i_broker,
                error = NULL, from_version = d.version
           FROM picked p
           JOIN ota.rollout r ON r.rollout_id = p.rollout_id
