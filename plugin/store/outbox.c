@@ -252,6 +252,21 @@ int outbox_wake_fd(const struct outbox *outbox)
 	return outbox->wake;
 }
 
+size_t outbox_descriptors(const struct outbox *outbox, int descriptors[OUTBOX_DESCRIPTORS])
+{
+	descriptors[0] = outbox->directory;
+	descriptors[1] = outbox->lock;
+	descriptors[2] = outbox->wake;
+	descriptors[3] = outbox->position_fd;
+	return OUTBOX_DESCRIPTORS;
+}
+
+void outbox_reader_end(struct outbox *outbox)
+{
+	close_fd(outbox->window.fd);
+	outbox->window.fd = -1;
+}
+
 bool outbox_idle(struct outbox *outbox)
 {
 	uint64_t count;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ota/base/clock.h"
+#include "ota/base/descriptors.h"
 
 #include "pg_lookup.h"
 #include "store_internal.h"
@@ -253,11 +254,23 @@ static void sleep_until_something(struct store *store, int64_t limit_ms, bool pa
 	}
 }
 
+/*
+ * A table of open files for this thread alone: a shared one would cost the broker's thread at each read() and write().  Where the
+ * kernel does not allow it, everything works as it is.
+ */
+static void own_descriptors(const struct store *store)
+{
+	int keep[2 + OUTBOX_DESCRIPTORS] = { store->wake_fd, store->stop_fd };
+
+	(void)descriptors_own(keep, 2 + outbox_descriptors(store->outbox, keep + 2));
+}
+
 static void *run(void *argument)
 {
 	struct store *store = argument;
 	struct ota_why why = { "" };
 
+	own_descriptors(store);
 	while (!atomic_load(&store->stopping)) {
 		int64_t limit = PASS_IDLE_MS;
 		bool paused = false;
@@ -296,6 +309,7 @@ static void *run(void *argument)
 	}
 	pg_disconnect(&store->pg);
 	pg_lookup_end(&store->pg);
+	outbox_reader_end(store->outbox);
 	return NULL;
 }
 
@@ -390,6 +404,8 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 		ota_why_set(why, "out of memory");
 		goto fail;
 	}
+	/* Opening has read from it; the thread opens it again in its own table. */
+	outbox_reader_end(store->outbox);
 	err = start_thread(store, why);
 	if (err) {
 		goto fail;

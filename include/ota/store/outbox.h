@@ -2,7 +2,7 @@
  * outbox - the local, crash-safe, ordered event log between the broker's thread and the store thread.
  *
  * Threads: outbox_append() belongs to the broker's thread; outbox_idle(), _read(), _commit(),
- * _rewind(), _skip_to() and _sync() to the store thread; the pending figures and the wake descriptor
+ * _rewind(), _skip_to(), _sync() and _reader_end() to the store thread; the pending figures and the wake descriptor
  * to any; open and close while no other call runs.  An append takes no lock and waits for no reader.
  *
  * Ownership: the outbox owns its files and the memory of a batch.  One process per directory.
@@ -85,6 +85,15 @@ OTA_MUST_USE enum ota_err outbox_append(
 
 /* Becomes readable when a record arrives after outbox_idle() returned true.  Of the outbox. */
 int outbox_wake_fd(const struct outbox *outbox);
+
+/* The descriptors that both threads use, for a reader with a table of its own; returns how many. */
+enum {
+	OUTBOX_DESCRIPTORS = 4
+};
+size_t outbox_descriptors(const struct outbox *outbox, int descriptors[OUTBOX_DESCRIPTORS]);
+
+/* The reader's thread is about to end: closes what it has opened, which may have no meaning in another thread. */
+void outbox_reader_end(struct outbox *outbox);
 
 /* Declares the reader idle.  False: there is something to read, do not sleep.  True: sleep on the wake
  * descriptor; the next append makes it readable. */
