@@ -170,11 +170,14 @@ reported() { [ "$(grep -c "$2" "$work/run/$run.status")" -ge "$1" ]; }
 # Outcomes NAME[,ERROR] in the CSV
 outcomes() { grep -c ",$1" "$work/run/$run.csv"; }
 have() { [ "$(outcomes "$2")" -ge "$1" ]; }
+# The subscriber may be behind the fleet, which has all its acknowledgements before it ends.
+all_arrived() { [ "$(wc -l <"$work/run/$run.status")" -ge "$(grep -c '"report":{"version"' "$work/run/$run.acked")" ]; }
 finish() {
 	kill -TERM "$run_pid" 2>/dev/null
 	wait "$run_pid"
 	check "$run: the fleet ends cleanly" 0 $?
 	run_pid=
+	wait_for 5 all_arrived
 	kill "$sub_pid"
 	wait "$sub_pid" 2>/dev/null
 	sub_pid=
