@@ -366,6 +366,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	enum ota_err err = OTA_ERR_NOMEM;
 
 	if (!store) {
+		keyring_free(keyring);
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
@@ -413,6 +414,9 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	*out = store;
 	return OTA_OK;
 fail:
+	if (!store->feed) { /* which would own them */
+		keyring_free(keyring);
+	}
 	store_free(store);
 	return err;
 }

@@ -112,6 +112,7 @@ def test_plugin_twice_is_refused_in_words(bare_site):
     assert broker.log_lines("twice|already|second|once"), broker.log()
 
 
+@pytest.mark.memory
 def test_state_directory_that_cannot_be_written(bare_site):
     broker = bare_site.add_broker(start=False, state_directory="/proc/nowhere")
     broker.refuses("state_directory", "/proc/nowhere")
