@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ota/base/cancel.h"
 #include "ota/base/clock.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
@@ -28,6 +29,7 @@ struct plugin {
 	struct logring *log;
 	struct store *store;
 	struct gate *gate;
+	struct cancel_saved cancel; /* of the broker's thread */
 };
 
 /* The broker loads a shared object once, however often it is named; a second init would share everything with the first. */
@@ -55,6 +57,7 @@ static void plugin_free(struct plugin *plugin)
 	gate_stop(plugin->gate);
 	store_stop(plugin->store);
 	write_last_lines(plugin->log);
+	cancel_restore(&plugin->cancel);
 	queue_free(plugin->changes, free_change);
 	logring_free(plugin->log);
 	options_free(&plugin->options);
@@ -128,6 +131,8 @@ static enum ota_err start(
 	if (err) {
 		return err;
 	}
+	/* From here on the process has a second thread, and nobody ever cancels this one. */
+	cancel_never(&plugin->cancel);
 	links.context = plugin->store;
 	links.changes = plugin->changes;
 	links.log = plugin->log;

@@ -25,6 +25,13 @@ int64_t clock_mono_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+int64_t clock_coarse_us(void)
+{
+	struct timespec now = clock_read(CLOCK_MONOTONIC_COARSE);
+
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 int64_t clock_wall_ms(void)
 {
 	struct timespec now = clock_read(CLOCK_REALTIME);

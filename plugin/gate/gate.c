@@ -105,16 +105,16 @@ static void write_log(struct gate *gate)
 
 void gate_work(struct gate *gate)
 {
-	int64_t now_us = gate->clock.mono_us();
+	int64_t coarse_us = gate->clock.coarse_us();
 
-	if (now_us - gate->worked_us < WORK_EVERY_US) {
+	if (coarse_us - gate->worked_us < WORK_EVERY_US) {
 		return;
 	}
-	gate->worked_us = now_us;
+	gate->worked_us = coarse_us;
 	write_log(gate);
 	presence_confirm(gate);
 	deliver_work(gate);
-	metrics_work(gate, now_us);
+	metrics_work(gate, gate->clock.mono_us());
 }
 
 static int nothing(int event, void *data, void *userdata)
@@ -196,7 +196,9 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 	gate->links = *links;
 	gate->plugin_id = plugin_id;
 	gate->modern = modern;
-	gate->clock = (struct gate_clock){ .mono_us = clock_mono_us, .wall_ms = clock_wall_ms };
+	gate->clock = (struct gate_clock){
+		.mono_us = clock_mono_us, .coarse_us = clock_coarse_us, .wall_ms = clock_wall_ms
+	};
 	gate->others = answer_for_others(gate);
 	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
 	policy_init(&gate->policy, options);

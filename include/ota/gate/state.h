@@ -25,6 +25,7 @@ enum {
 /* The clocks, so that tests can turn them. */
 struct gate_clock {
 	int64_t (*mono_us)(void);
+	int64_t (*coarse_us)(void); /* for the tick, which may come with every message */
 	int64_t (*wall_ms)(void);
 };
 

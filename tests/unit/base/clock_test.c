@@ -49,6 +49,24 @@ static void test_mono_never_goes_back(void **state)
 	}
 }
 
+static void test_coarse_follows(void **state)
+{
+	int64_t before = clock_mono_us();
+	int64_t behind;
+	int64_t coarse;
+
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		sleep_ms(1);
+		coarse = clock_coarse_us();
+		assert_true(coarse <= clock_mono_us());
+	}
+	behind = clock_mono_us() - coarse;
+	assert_in_range(behind, 0, 20000000);
+	assert_true(coarse - before
+		> 20000); /* 50 ms at least have passed, a timer interrupt is 10 ms at most */
+}
+
 static void test_wall_is_unix_time(void **state)
 {
 	time_t before = time(NULL);
@@ -66,6 +84,7 @@ int main(void)
 		cmocka_unit_test(test_mono_counts_milliseconds),
 		cmocka_unit_test(test_mono_us_is_the_same_clock),
 		cmocka_unit_test(test_mono_never_goes_back),
+		cmocka_unit_test(test_coarse_follows),
 		cmocka_unit_test(test_wall_is_unix_time),
 	};
 

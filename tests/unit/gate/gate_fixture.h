@@ -48,6 +48,11 @@ static inline int64_t fixture_mono(void)
 	return fixture_mono_us;
 }
 
+static inline int64_t fixture_coarse(void)
+{
+	return fixture_mono_us;
+}
+
 static inline int64_t fixture_wall(void)
 {
 	return fixture_wall_ms;
@@ -101,7 +106,9 @@ static inline struct fixture *fixture_new_with(bool modern, const char *key, con
 		.changes = f->changes,
 		.log = f->log };
 	assert_int_equal(gate_start(NULL, &f->options, &links, modern, &f->gate, &why), OTA_OK);
-	f->gate->clock = (struct gate_clock){ .mono_us = fixture_mono, .wall_ms = fixture_wall };
+	f->gate->clock = (struct gate_clock){
+		.mono_us = fixture_mono, .coarse_us = fixture_coarse, .wall_ms = fixture_wall
+	};
 	fixture_step_us = 0;
 	return f;
 }
