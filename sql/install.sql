@@ -18,8 +18,13 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \if :ota_missing
 \ir migrations/0002_standard_plan.sql
 \endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0006_sites_and_blackouts.sql
+\endif
 
 \ir functions/000_drop_internal.sql
+\ir functions/add_blackout.sql
 \ir functions/add_release.sql
 \ir functions/advance_rollout.sql
 \ir functions/assign_device.sql
@@ -53,6 +58,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \ir functions/pin_device.sql
 \ir functions/pin_fleet.sql
 \ir functions/preview_rollout.sql
+\ir functions/remove_blackout.sql
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql

@@ -29,7 +29,7 @@ _mosquitto_ota() {
 	plan) words="list show define" ;;
 	rollout) words="preview start list show watch pause resume halt cancel advance" ;;
 	device) words="list show assign gateway pin unpin retry" ;;
-	fleet) words="list show pin unpin window" ;;
+	fleet) words="list show pin unpin window blackout" ;;
 	audit | status) verb=$group group="" ;;
 	esac
 	if [ -n "$verb" ]; then

@@ -1,4 +1,4 @@
-/* Plans and windows: arguments that become lists. */
+/* Plans, windows and blackouts: commands whose arguments say which of several things is meant. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,4 +100,57 @@ int fleet_window(struct task *task)
 	}
 	cJSON_Delete(clear);
 	return finish(task, "clear_windows", "fleet {fleet} may be told at any time");
+}
+
+/* The blackouts, as a table. */
+static int list_blackouts(struct task *task)
+{
+	cJSON *data = NULL;
+	int status = task_ask(task, "list_blackouts", task->members, &data);
+
+	if (status == EXIT_DONE && task->connection->json) {
+		print_json(data, false);
+	} else if (status == EXIT_DONE) {
+		print_table(cJSON_GetObjectItemCaseSensitive(data, "blackouts"),
+			"id=blackout_id fleet from=from_at until=until_at state reason by=added_by", "none");
+	}
+	cJSON_Delete(data);
+	return status;
+}
+
+int fleet_blackout(struct task *task)
+{
+	static const char *const of_adding[] = { "from_at", "until_at", "all" };
+	const cJSON *fleet = cJSON_GetObjectItemCaseSensitive(task->members, "fleet");
+	const cJSON *reason = cJSON_GetObjectItemCaseSensitive(task->members, "reason");
+	const bool all = cJSON_GetObjectItemCaseSensitive(task->members, "all") != NULL;
+	bool add = false;
+
+	for (size_t i = 0; i < sizeof(of_adding) / sizeof(of_adding[0]); i++) {
+		add = add || cJSON_GetObjectItemCaseSensitive(task->members, of_adding[i]);
+	}
+	if (cJSON_GetObjectItemCaseSensitive(task->members, "blackout_id")) {
+		if (add || fleet) {
+			(void)task_fail(
+				"fleet blackout --remove takes the blackout's number and --reason only");
+			return EXIT_USAGE;
+		}
+		return finish(task, "remove_blackout", "blackout {blackout_id} is removed");
+	}
+	if (!add) {
+		if (reason) {
+			(void)task_fail(
+				"fleet blackout --reason goes with --from and --until, or with --remove");
+			return EXIT_USAGE;
+		}
+		return list_blackouts(task);
+	}
+	if (all == (fleet != NULL)) {
+		(void)task_fail("fleet blackout needs a fleet, or --all for every one of them");
+		return EXIT_USAGE;
+	}
+	cJSON_DeleteItemFromObjectCaseSensitive(task->members, "all");
+	return finish(task, "add_blackout",
+		all ? "blackout {blackout_id}: no fleet is told from {from_at} to {until_at}"
+			: "blackout {blackout_id}: fleet {fleet} is not told from {from_at} to {until_at}");
 }

@@ -77,12 +77,27 @@ static const struct command table[] = {
 		{ TEXT_REQ("fleet"), TEXT_REQ("timezone"), { "days", "text[]", COMMAND_TEXTS, true },
 			{ "opens", "time", COMMAND_TEXT, true }, { "closes", "time", COMMAND_TEXT, true } } },
 	{ "clear_windows", "clear_windows", "windows", NULL, NULL, { TEXT_REQ("fleet") } },
+	{ "add_blackout", "add_blackout", "blackout_id", NULL, NULL,
+		{ TEXT("fleet"), { "from_at", "timestamptz", COMMAND_TEXT, true },
+			{ "until_at", "timestamptz", COMMAND_TEXT, true }, TEXT_REQ("reason") } },
+	{ "remove_blackout", "remove_blackout", NULL, NULL, NULL,
+		{ ID_REQ("blackout_id"), TEXT_REQ("reason") } },
+	{ "list_blackouts", NULL, NULL,
+		"SELECT jsonb_build_object('blackouts', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT "
+		"b.blackout_id, b.fleet, b.from_at, b.until_at, CASE WHEN b.until_at <= now() THEN 'over' WHEN "
+		"b.from_at <= now() THEN 'open' ELSE 'scheduled' END AS state, b.reason, b.added_at, b.added_by "
+		"FROM ota.blackout b WHERE $1::text IS NULL OR b.fleet = $1 OR b.fleet IS NULL ORDER BY "
+		"b.until_at DESC, b.blackout_id LIMIT coalesce($2, 100)) x",
+		NULL, { TEXT("fleet"), LIMIT } },
 	{ "preview_rollout", "preview_rollout", NULL,
 		"WITH p AS MATERIALIZED (SELECT * FROM ota.preview_rollout($1, $2, coalesce($3, 'standard')) "
 		"  WITH ORDINALITY AS p (device_id, stage, label, included, reason, current_version, hardware, "
 		"  connected, place)) "
 		"SELECT jsonb_build_object('included', (SELECT count(*) FROM p WHERE included), "
 		"'left_out', (SELECT count(*) FROM p WHERE NOT included), "
+		"'told_now', (SELECT w.open FROM ota.window_state($1, now()) w), "
+		"'told_from', (SELECT w.next_change FROM ota.window_state($1, now()) w WHERE NOT w.open), "
+		"'blackout', (SELECT to_jsonb(b) FROM ota.blackout_state($1, now()) b WHERE b.until_at IS NOT NULL), "
 		"'stages', coalesce((SELECT jsonb_agg(to_jsonb(s) ORDER BY s.stage) FROM (SELECT stage, label, "
 		"  count(*) AS devices, count(*) FILTER (WHERE connected) AS connected FROM p WHERE included "
 		"  GROUP BY 1, 2) s), '[]'), "
@@ -173,7 +188,10 @@ static const struct command table[] = {
 		"jsonb_agg(to_jsonb(r) ORDER BY r.id DESC) FROM (SELECT p.rollout_id AS id, p.version, p.plan, "
 		"p.state, p.reason FROM ota.rollout_progress p WHERE p.fleet = f.fleet ORDER BY 1 DESC LIMIT 20) "
 		"r), '[]'), 'windows', coalesce((SELECT jsonb_agg(to_jsonb(w) - 'fleet' ORDER BY w.days, w.opens) "
-		"FROM ota.fleet_window w WHERE w.fleet = f.fleet), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
+		"FROM ota.fleet_window w WHERE w.fleet = f.fleet), '[]'), 'blackouts', coalesce((SELECT "
+		"jsonb_agg(to_jsonb(b) ORDER BY b.from_at) FROM (SELECT x.blackout_id, x.fleet, x.from_at, x.until_at, "
+		"x.reason FROM ota.blackout x WHERE (x.fleet = f.fleet OR x.fleet IS NULL) AND x.until_at > now() "
+		"ORDER BY x.from_at LIMIT 100) b), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
 		"fleet", { TEXT_REQ("fleet") } },
 	{ "audit", NULL, NULL,
 		"SELECT jsonb_build_object('events', coalesce(jsonb_agg(to_jsonb(x) ORDER BY x.event_id), '[]')) "

@@ -136,6 +136,16 @@ static const char *waiting_for(const struct rollout_row *row, const struct stage
 	return decision->why;
 }
 
+/* Nobody may be told now. */
+static enum ota_err note_closed(struct pg *pg, const struct rollout_row *row, struct ota_why *why)
+{
+	if (row->blackout_until_ms != 0) {
+		return controller_note(
+			pg, row, "wait for the end of the blackout", row->blackout_until_ms, why);
+	}
+	return controller_note(pg, row, "wait for the update window", row->window_change_ms, why);
+}
+
 /* Note what the controller waits for, and until when. */
 static enum ota_err note_waiting(struct pg *pg, const struct rollout_row *row,
 	const struct stage_decision *decision, struct ota_why *why)
@@ -144,7 +154,7 @@ static enum ota_err note_waiting(struct pg *pg, const struct rollout_row *row,
 
 	if (!row->window_open && !held
 		&& (row->clock_stopped || row->counts.waiting > 0 || row->counts.told == 0)) {
-		return controller_note(pg, row, "wait for the update window", row->window_change_ms, why);
+		return note_closed(pg, row, why);
 	}
 	return controller_note(pg, row, waiting_for(row, decision),
 		decision->rule == VERDICT_RULE_CLOCK ? row->wait_until_ms : 0, why);
@@ -227,7 +237,7 @@ static enum ota_err serve_latecomers(struct controller *controller, struct pg *p
 	done->active = true;
 	err = grant(controller, pg, row, done, why);
 	if (!err && !row->window_open && row->counts.waiting > 0) {
-		return controller_note(pg, row, "wait for the update window", row->window_change_ms, why);
+		return note_closed(pg, row, why);
 	}
 	return err ? err : controller_note(pg, row, NULL, 0, why);
 }

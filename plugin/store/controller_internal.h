@@ -52,11 +52,12 @@ struct rollout_row {
 	int64_t all_in_flight;
 	int32_t next_percent_milli;
 	int64_t next_min_devices;
-	bool window_open;         /* devices may be told now */
-	int64_t window_change_ms; /* wall clock; 0: never */
-	bool clock_stopped;       /* the stage's wait stands still */
-	bool clock_due;           /* ... and that has to change */
-	const char *pin_end;      /* why the rollout of a pinned device cannot go on; NULL: it can */
+	bool window_open;          /* devices may be told now */
+	int64_t window_change_ms;  /* wall clock; 0: never */
+	bool clock_stopped;        /* the stage's wait stands still */
+	bool clock_due;            /* ... and that has to change */
+	int64_t blackout_until_ms; /* wall clock; 0: none is on */
+	const char *pin_end;       /* why the rollout of a pinned device cannot go on; NULL: it can */
 };
 
 /* Take row `n` of ota.controller_read(); the strings stay in `rows`.  False: a state this plugin does not know. */

@@ -55,7 +55,8 @@ enum {
 	C_WINDOW_CHANGE,
 	C_CLOCK_STOPPED,
 	C_CLOCK_DUE,
-	C_PIN_END
+	C_PIN_END,
+	C_BLACKOUT_UNTIL
 };
 
 bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
@@ -105,6 +106,7 @@ bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
 	row->clock_stopped = pg_bool(rows, n, C_CLOCK_STOPPED);
 	row->clock_due = pg_bool(rows, n, C_CLOCK_DUE);
 	row->pin_end = pg_text(rows, n, C_PIN_END);
+	row->blackout_until_ms = pg_int(rows, n, C_BLACKOUT_UNTIL);
 	return true;
 }
 

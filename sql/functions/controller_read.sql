@@ -9,7 +9,8 @@ RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version t
     in_flight bigint, succeeded bigint, failed bigint, attempts_failed bigint, forgiven_ok bigint, forgiven_failed bigint,
     pacing_window integer, pacing_ok bigint, pacing_bad bigint, all_in_flight bigint, all_succeeded bigint,
     next_percent_milli integer, next_min_devices integer, next_label text,
-    window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean, pin_end text)
+    window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean, pin_end text,
+    blackout_until_ms bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
            r.current_stage, n.stages, r.advance_requested, r.next_action, (extract(epoch FROM r.next_at) * 1000)::bigint,
@@ -29,7 +30,9 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
            CASE WHEN coalesce(w.open, true) THEN s.stopped_at IS NOT NULL
                 ELSE s.stopped_at IS NULL AND NOT coalesce((r.options ->> 'count_closed_hours')::boolean, true) END,
            -- A pinned device that declined, or that the broker refused to tell, ends its rollout.
-           CASE WHEN u.state IN ('rejected', 'cancelled') THEN 'the device''s update is ' || u.state || coalesce(': ' || u.error, '') END
+           CASE WHEN u.state IN ('rejected', 'cancelled') THEN 'the device''s update is ' || u.state || coalesce(': ' || u.error, '') END,
+           CASE WHEN NOT w.open THEN (SELECT (extract(epoch FROM b.until_at) * 1000)::bigint
+                                        FROM ota.blackout_state(r.fleet, now()) b) END
       FROM ota.rollout r
       JOIN ota.release l ON l.release_id = r.release_id
       JOIN LATERAL (SELECT count(*)::integer AS stages, sum(c.in_flight)::bigint AS in_flight,
@@ -37,9 +40,9 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
                       FROM ota.rollout_stage c WHERE c.rollout_id = r.rollout_id) n ON true
       LEFT JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage
       LEFT JOIN ota.rollout_stage x ON x.rollout_id = r.rollout_id AND x.stage = r.current_stage + 1
-      -- Fleets without windows are not even asked.
+      -- Fleets without windows and blackouts are not even asked.
       LEFT JOIN LATERAL (SELECT x.* FROM ota.window_state(r.fleet, now()) x
-                          WHERE NOT r.any_time AND EXISTS (SELECT FROM ota.fleet_window f WHERE f.fleet = r.fleet)) w ON true
+                          WHERE NOT r.any_time AND ota.fleet_has_hours(r.fleet)) w ON true
       LEFT JOIN ota.device_update u ON u.rollout_id = r.rollout_id AND u.device_id = r.device_id
      WHERE r.device_id IS NULL AND r.state IN ('scheduled', 'running', 'paused', 'completed')
         -- Of a thousand pinned devices that are away nothing has to be decided.

@@ -9,12 +9,23 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Which devices form a stage is drawn by ota.cohort_rank from the rollout's number.  The dry run uses the number that the next
 -- rollout will get, so ota.start_rollout right after it draws the very same; any rollout created in between, of whatever
 -- fleet, makes it draw anew: the sizes stay, the devices differ.
+-- A notice says so when a blackout is on or the update window is closed.
 -- Errors as ota.start_rollout, except that the release may still be submitted.
 #variable_conflict use_column
 DECLARE
     r     ota.release := ota.rollout_prepare(preview_rollout.fleet, preview_rollout.version, preview_rollout.plan, true);
     next  bigint := (SELECT q.last_value + q.is_called::integer FROM ota.rollout_rollout_id_seq q);
+    dark  record;
+    hours record;
 BEGIN
+    SELECT * INTO dark FROM ota.blackout_state(preview_rollout.fleet, now());
+    SELECT * INTO hours FROM ota.window_state(preview_rollout.fleet, now());
+    IF dark.until_at IS NOT NULL THEN
+        RAISE NOTICE 'fleet "%" is in a blackout until %: %', preview_rollout.fleet, dark.until_at, dark.reason
+            USING HINT = format('The first device is told at %s, unless the rollout is an emergency.', hours.next_change);
+    ELSIF NOT hours.open THEN
+        RAISE NOTICE 'the update window of fleet "%" is closed until %', preview_rollout.fleet, hours.next_change;
+    END IF;
     RETURN QUERY
     WITH RECURSIVE devices AS MATERIALIZED (
         SELECT e.device_id, e.reason, e.version, e.hardware, e.connected,

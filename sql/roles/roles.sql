@@ -1,6 +1,6 @@
 -- Who may do what: three roles without login, for people and programs to be members of.
 --
---   ota_viewer    reads everything
+--   ota_viewer    reads everything, and calls the functions that only read
 --   ota_operator  reads everything, and calls the functions for operators; writes no table itself
 --   ota_plugin    reads everything, and calls those and the functions for brokers; writes no table itself
 --
@@ -14,7 +14,9 @@ DO $$
 DECLARE
     for_brokers    constant text := '^(broker|controller)_|^rollout_(step|supersede_others)$';
     for_operators  constant text := '^(add_release|revoke_release|define_plan|preview_rollout|retry_device|set_window|clear_windows'
+                                 || '|(add|remove)_blackout'
                                  || '|(start|pause|resume|halt|cancel|advance)_rollout|assign_(device|gateway)|(un)?pin_(device|fleet))$';
+    for_viewers    constant text := '^(preview_rollout|(window|blackout)_state)$';
     name     text;
     f        record;
     missing  text[] := '{}';
@@ -48,11 +50,12 @@ BEGIN
         EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA ota TO %I', name);
     END LOOP;
 
-    FOR f IN SELECT p.oid::regprocedure AS signature, p.proname ~ for_operators AS operators, p.proname = 'preview_rollout' AS viewers,
+    FOR f IN SELECT p.oid::regprocedure AS signature, p.proname ~ for_operators OR p.proname ~ for_viewers AS operators,
+                    p.proname ~ for_viewers AS viewers,
                     coalesce('search_path=ota, pg_temp' = ANY (p.proconfig), false) AS fixed
                FROM pg_proc p
               WHERE p.pronamespace = 'ota'::regnamespace AND p.prokind = 'f' AND p.prorettype <> 'trigger'::regtype
-                AND (p.proname ~ for_brokers OR p.proname ~ for_operators)
+                AND (p.proname ~ for_brokers OR p.proname ~ for_operators OR p.proname ~ for_viewers)
     LOOP
         IF NOT f.fixed THEN
             RAISE EXCEPTION 'function % does not fix its search_path and cannot run with the rights of its owner', f.signature;

@@ -163,6 +163,14 @@ def test_what_an_operator_orders(office, desk, tmp_path):
                     "02:00").startswith("fleet lab may be told from 01:00 to 02:00 (Europe/Berlin)")
     assert desk.json("fleet", "show", "lab")["windows"][0]["days"] == [1, 2]
     assert desk.run("fleet", "window", "lab", "--clear") == "fleet lab may be told at any time\n"
+    dates = ("--from", "2026-01-01T00:00Z", "--until", "2099-01-01T00:00Z", "--reason", "peak")
+    assert desk.run("fleet", "blackout", "lab", *dates) == \
+        "blackout 1: fleet lab is not told from 2026-01-01T00:00Z to 2099-01-01T00:00Z\n"
+    assert desk.run("fleet", "blackout", "--all", *dates).startswith("blackout 2: no fleet is told from")
+    assert [one["fleet"] for one in desk.json("fleet", "blackout", "lab")["blackouts"]] == ["lab", None]
+    assert re.search(r"ID +FLEET +FROM +UNTIL.*\n1 +lab +2026-01-01T00:00:00Z +2099", desk.run("fleet", "blackout"))
+    assert desk.run("fleet", "blackout", "--remove", "2", "--reason", "off") == "blackout 2 is removed\n"
+    assert "no blackout 2" in desk.fails("fleet", "blackout", "--remove", "2", "--reason", "off")
     assert desk.run("release", "revoke", "1.5.0", "it burns") == "release 1.5.0 is revoked\n"
     assert desk.json("release", "show", "1.5.0")["state"] == "revoked"
     assert desk.json("release", "list", "--state", "revoked")["releases"][0]["version"] == "1.5.0"
@@ -229,6 +237,10 @@ def test_bad_command_lines(offline):
     (offline.folder / "good.key").write_bytes(Signer("p256").private_pem())
     for words, status, text in (
             ((), 2, "there is no command"),
+            (("fleet", "blackout", "--from", "2026-01-01T00:00Z"), 2, "needs a fleet, or --all"),
+            (("fleet", "blackout", "lab", "--all", "--from", "2026-01-01T00:00Z"), 2, "needs a fleet, or --all"),
+            (("fleet", "blackout", "lab", "--remove", "1"), 2, "takes the blackout's number"),
+            (("fleet", "blackout", "lab", "--reason", "x"), 2, "goes with --from"),
             (("frobnicate",), 2, 'unknown command "frobnicate"; accepted are release, plan, rollout, device, fleet, audit, status'),
             (("rollout",), 2, "rollout needs one of: preview, start"),
             (("rollout", "begin"), 2, 'unknown command "rollout begin"; accepted are preview'),

@@ -132,6 +132,13 @@ BAD = [
     ("clear_windows", {"fleet": "nowhere"}, "nowhere"),
     ("clear_windows", {"fleet": ["default"]}, "accepted is a text"),
     ("clear_windows", {}, 'needs the member "fleet"'),
+    ("add_blackout", {"fleet": "nowhere", "from_at": "2026-12-20T00:00Z", "until_at": "2099-01-01T00:00Z", "reason": "x"}, "nowhere"),
+    ("add_blackout", {"from_at": "soon", "until_at": "2099-01-01T00:00Z", "reason": "x"}, '"soon"'),
+    ("add_blackout", {"from_at": "2020-01-01T00:00Z", "until_at": "2020-01-02T00:00Z", "reason": "x"}, "which is over"),
+    ("add_blackout", {"from_at": "2020-01-01T00:00Z", "until_at": "2020-01-02T00:00Z"}, 'needs the member "reason"'),
+    ("remove_blackout", {"blackout_id": 999, "reason": "x"}, "no blackout 999"),
+    ("remove_blackout", {"blackout_id": "1", "reason": "x"}, "accepted is an integer"),
+    ("remove_blackout", {"blackout_id": 1}, 'needs the member "reason"'),
     ("list_releases", {"limit": 0}, "1 to 1000"),
     ("list_devices", {"connected": "yes"}, "true or false"),
     ("show_release", {"version": "9.9.9"}, "no release 9.9.9"),
@@ -225,6 +232,16 @@ def test_pins_windows_and_gateways(office, alice):
     window, = alice.ask("show_fleet", fleet="default")["windows"]
     assert window["days"] == [1, 2] and window["opens"] == "01:00:00" and window["closes"] == "02:30:00"
     assert alice.ask("clear_windows", fleet="default") == {"windows": 1}
+    until = office.db.value("SELECT date_trunc('minute', now() + interval '1 hour')")
+    blackout = alice.ask("add_blackout", from_at="2026-01-01T00:00:00Z", until_at=until.isoformat(), reason="peak")["blackout_id"]
+    listed, = alice.ask("list_blackouts", fleet="default")["blackouts"]
+    assert (listed["blackout_id"], listed["fleet"], listed["state"], listed["added_by"]) == (blackout, None, "open", "alice")
+    assert alice.ask("show_fleet", fleet="default")["blackouts"][0]["reason"] == "peak"
+    shown = alice.ask("preview_rollout", fleet="default", version="1.5.0")
+    assert shown["told_now"] is False and shown["blackout"]["reason"] == "peak" and shown["told_from"] == shown["blackout"]["until_at"]
+    assert alice.ask("remove_blackout", blackout_id=blackout, reason="called off") == {}
+    shown = alice.ask("preview_rollout", fleet="default", version="1.5.0")
+    assert shown["told_now"] is True and shown["blackout"] is None and shown["told_from"] is None
     rollout = alice.ask("pin_device", device_id="dev-001", version="1.5.0", reason="lab")["rollout_id"]
     assert office.rollout(rollout)["created_by"] == "alice"
     assert alice.ask("show_device", device_id="dev-001")["pinned_version"] == "1.5.0"

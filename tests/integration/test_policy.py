@@ -106,6 +106,24 @@ def test_a_wait_over_closed_hours(site, counts):
     site.wait_rollout(rollout, "completed")
 
 
+def test_nobody_is_told_in_a_blackout(site):
+    device = site.device("dev-1", fleet="pumps")
+    site.wait_device("dev-1", listening=True)
+    site.release("1.5.0")
+    until = site.db.value("SELECT now() + interval '1 hour'")
+    blackout = site.db.value("SELECT ota.add_blackout(NULL, now() - interval '1 day', %s, 'peak')", until)
+    rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
+    wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the end of the blackout", 3, lambda: site.describe(rollout))
+    assert site.progress(rollout)[0]["next_at"].replace(microsecond=0) == until.replace(microsecond=0)
+    # An end that comes by itself, and one by hand that comes later.
+    soon = site.db.value("SELECT ota.add_blackout('pumps', now() - interval '1 day', now() + interval '5 seconds', 'short')")
+    site.db.execute("SELECT ota.remove_blackout(%s, 'shorter')", blackout)
+    end = site.db.value("SELECT until_at FROM ota.blackout WHERE blackout_id = %s", soon)
+    assert site.update_row(rollout, "dev-1")["state"] == "pending" and not device.notices()
+    device.wait_notice(timeout=10)
+    assert site.db.value("SELECT now()") >= end
+
+
 def test_an_emergency_does_not_wait_for_the_window(site):
     device = site.device("dev-1", fleet="pumps")
     site.wait_device("dev-1", listening=True)

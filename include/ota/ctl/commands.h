@@ -13,3 +13,4 @@ int release_add(struct task *task);
 int plan_define(struct task *task);
 int rollout_watch(struct task *task);
 int fleet_window(struct task *task);
+int fleet_blackout(struct task *task);
