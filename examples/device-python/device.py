@@ -1,0 +1,34 @@
+#!/usr/bin/python3
+"""The agent of one device.  device.py CONFIGURATION"""
+
+import pathlib
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from otadevice import config as configuration  # noqa: E402
+from otadevice.agent import Agent  # noqa: E402
+from otadevice.slots import Slots  # noqa: E402
+
+
+def main():
+    if len(sys.argv) != 2:
+        print("usage: device.py CONFIGURATION", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        config = configuration.load(sys.argv[1])
+        slots = Slots(config.state_directory)
+        if not slots.exists():
+            raise configuration.ConfigError(f"{config.state_directory} holds no firmware; see bootloader.py provision")
+        agent = Agent(config, slots)
+    except (configuration.ConfigError, ValueError) as error:
+        print(f"device.py: {error}", file=sys.stderr)
+        return 2
+    agent.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
