@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness import Postgres, Broker, Fleet, Site  # noqa: E402
 from harness.arena import Arena  # noqa: E402
 
-pytest_plugins = ["harness.durability"]  # its fixtures
+pytest_plugins = ["harness.durability", "harness.agent_fixtures"]  # their fixtures
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("OTA_BUILD_DIR", ROOT / "build")).resolve()
