@@ -18,6 +18,10 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 2) AS ota_mi
 \if :ota_missing
 \ir migrations/0002_standard_plan.sql
 \endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 3) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0003_audit_partitions.sql
+\endif
 SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
 \if :ota_missing
 \ir migrations/0006_sites_and_blackouts.sql
@@ -37,6 +41,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/cancel_rollout.sql
 \ir functions/clear_windows.sql
 \ir functions/controller_act.sql
+\ir functions/controller_audit.sql
 \ir functions/controller_read.sql
 \ir functions/define_plan.sql
 \ir functions/device_update_count.sql
@@ -46,6 +51,8 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_base64.sql
 \ir functions/internal_check.sql
 \ir functions/internal_cohort_rank.sql
+\ir functions/internal_event_append.sql
+\ir functions/internal_event_month.sql
 \ir functions/internal_gateway.sql
 \ir functions/internal_release_submit.sql
 \ir functions/internal_rollout_prepare.sql
@@ -62,6 +69,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
+\ir functions/set_retention.sql
 \ir functions/set_window.sql
 \ir functions/start_rollout.sql
 \ir functions/unpin_device.sql

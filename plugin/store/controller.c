@@ -29,6 +29,7 @@ void controller_reset(struct controller *controller)
 	struct recent *next;
 
 	controller->leads = false;
+	controller->audit_at = 0;
 	HASH_ITER(hh, controller->recents, recent, next) {
 		HASH_DEL(controller->recents, recent);
 		free(recent);
@@ -363,5 +364,5 @@ enum ota_err controller_pass(struct controller *controller, struct pg *pg, struc
 		}
 	}
 	PQclear(rows);
-	return err;
+	return err ? err : controller_audit(controller, pg, why);
 }

@@ -27,6 +27,7 @@ struct controller {
 	struct logring *log;
 	bool leads;
 	struct recent *recents;
+	int64_t audit_at; /* monotonic: next look at the months of the audit log */
 };
 
 /* One row of ota.controller_read(). */
@@ -86,3 +87,7 @@ OTA_MUST_USE enum ota_err recent_get(struct controller *controller, struct pg *p
 	struct recent **out, struct ota_why *why);
 int64_t recent_sum(const struct recent *recent);
 void recent_add(struct recent *recent, int64_t told);
+
+/* Every ten minutes: months of the audit log are made ahead, old ones dropped.  What cannot be done is said, and tried again. */
+OTA_MUST_USE enum ota_err controller_audit(
+	struct controller *controller, struct pg *pg, struct ota_why *why);

@@ -130,11 +130,7 @@ BEGIN
          WHERE i_devices IS NOT NULL;
     END IF;
 
-    INSERT INTO ota.event (at, broker, device_id, rollout_id, kind, detail)
-    SELECT to_timestamp(x.at_ms / 1000.0), i_broker, x.device, x.rollout, x.kind, x.detail::jsonb
-      FROM unnest(e_at_ms, e_device, e_rollout, e_kind, e_detail) WITH ORDINALITY
-           AS x (at_ms, device, rollout, kind, detail, n)
-     ORDER BY x.n;
+    PERFORM ota.event_append(i_broker, e_at_ms, e_device, e_rollout, e_kind, e_detail);
 END
 $$;
 COMMENT ON FUNCTION ota.broker_write IS 'Plugin: store what became of a batch of events';

@@ -59,12 +59,10 @@ BEGIN
           FROM picked p
           JOIN ota.device d ON d.device_id = p.device_id
          WHERE NOT p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
-        RETURNING u.device_id, u.rollout_id, d.notify_topic
-    ), refused AS (
-        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
-        SELECT i_broker, x.device_id, x.rollout_id, 'denied', jsonb_build_object('client', x.device_id, 'topic', x.notify_topic,
-               'reason', 'a notice that no open stage of the rollout asks for')
-          FROM strayed x
+        -- Said here: what returns nothing is run to its end, a query that nobody reads is not.
+        RETURNING ota.event_append(i_broker, NULL, ARRAY[u.device_id], ARRAY[u.rollout_id], ARRAY['denied'],
+            ARRAY[jsonb_build_object('client', u.device_id, 'topic', d.notify_topic,
+                'reason', 'a notice that no open stage of the rollout asks for')::text])
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', told_session = d.session,
@@ -83,15 +81,15 @@ BEGIN
          WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
         RETURNING u.device_id, u.rollout_id, u.attempt, r.release_id, u.served_stage, u.deadline, p.again,
             d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic, d.gateway
-    ), logged AS (
-        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
-        SELECT i_broker, t.device_id, t.rollout_id, 'notified',
-               jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)
+    ), logged AS MATERIALIZED (
+        SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('notified'::text),
+                   array_agg(jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)::text))
           FROM told t
     )
     SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,
            t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again, t.gateway
-      FROM told t
+      FROM logged
+      JOIN told t ON true
       JOIN ota.rollout_stage s ON s.rollout_id = t.rollout_id AND s.stage = t.served_stage;
 END
 $$;
@@ -108,12 +106,13 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
         UPDATE ota.device_update u SET recall = false
           FROM picked p WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id
         RETURNING u.rollout_id, u.device_id
-    ), logged AS (
-        INSERT INTO ota.event (broker, device_id, rollout_id, kind, detail)
-        SELECT i_broker, t.device_id, t.rollout_id, 'recalled', '{}' FROM taken t
+    ), logged AS MATERIALIZED (
+        SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('recalled'::text), array_agg('{}'::text))
+          FROM taken t
     )
     SELECT t.device_id, t.rollout_id, l.version, d.notify_topic, d.gateway
-      FROM taken t
+      FROM logged
+      JOIN taken t ON true
       JOIN ota.rollout r ON r.rollout_id = t.rollout_id
       JOIN ota.release l ON l.release_id = r.release_id
       JOIN ota.device d ON d.device_id = t.device_id;

@@ -58,6 +58,17 @@ COMMENT ON FUNCTION ota.event_guard() IS 'Trigger: refuses to change or remove e
 
 CREATE OR REPLACE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON ota.event
     FOR EACH STATEMENT EXECUTE FUNCTION ota.event_guard();
+-- A statement's trigger is not inherited: each partition has its own.  Those of later months come with them.
+DO $$
+DECLARE
+    part  regclass;
+BEGIN
+    FOR part IN SELECT i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = 'ota.event'::regclass LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON %s'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION ota.event_guard()', part);
+    END LOOP;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION ota.wake_brokers()
 RETURNS trigger

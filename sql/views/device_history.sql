@@ -2,7 +2,6 @@ DROP VIEW IF EXISTS ota.device_history;
 CREATE VIEW ota.device_history AS
 SELECT e.device_id, e.at, e.kind, e.detail ->> 'version' AS version, e.rollout_id, e.detail, e.broker, e.event_id
   FROM ota.event e
- WHERE e.device_id IS NOT NULL
- ORDER BY e.at, e.event_id;
-COMMENT ON VIEW ota.device_history IS 'What happened to each device, in the order of time; ask for one device_id';
+ WHERE e.device_id IS NOT NULL;
+COMMENT ON VIEW ota.device_history IS 'What happened to each device; ask for one device_id, ORDER BY at';
 COMMENT ON COLUMN ota.device_history.version IS 'The version that the event was about, if any';

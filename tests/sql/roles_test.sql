@@ -35,7 +35,7 @@ SELECT matches(pg_temp.tried('ota_test_stranger', 'SELECT ota.halt_rollout(1, ''
 -- Everybody reads, nobody writes ----------------------------------------------------------------------------------------
 CREATE TEMP VIEW relations AS
 SELECT c.oid::regclass::text AS relation, c.relkind FROM pg_class c
- WHERE c.relnamespace = 'ota'::regnamespace AND c.relkind IN ('r', 'v');
+ WHERE c.relnamespace = 'ota'::regnamespace AND c.relkind IN ('r', 'p', 'v');
 SELECT is(pg_temp.tried(role, 'SELECT * FROM ' || relation || ' LIMIT 1'), 'ok', role || ' reads ' || relation)
   FROM relations, unnest(ARRAY['ota_viewer', 'ota_operator', 'ota_plugin']) AS role ORDER BY role, relation;
 SELECT is_empty(format($$SELECT relation FROM relations WHERE has_table_privilege(%L, relation, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES')
@@ -96,6 +96,9 @@ SELECT matches(pg_temp.tried('ota_operator', statement), '^42501', 'operator, re
     ($$UPDATE ota.device SET sequence = 0$$),
     ($$INSERT INTO ota.device_update (rollout_id, device_id, stage, rank) VALUES (1, 'dev-1', 1, 0)$$),
     ($$SELECT ota.audit('made_up', NULL, NULL, '{}')$$),
+    ($$SELECT ota.event_append(NULL, NULL, ARRAY[NULL], ARRAY[1], ARRAY['made_up'], ARRAY['{}'])$$),
+    ($$SELECT ota.set_retention('1 day', 'to hide something')$$),
+    ($$SELECT * FROM ota.controller_audit_upkeep()$$),
     ($$SELECT ota.rollout_step(1, 'start', 'x', 'somebody else')$$),
     ($$SELECT ota.broker_release_verdict('b', 1, true, NULL, 'me', NULL, NULL, NULL, NULL, NULL, NULL)$$),
     ($$SELECT ota.controller_grant(1, 1)$$)) AS s (statement);

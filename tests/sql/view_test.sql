@@ -46,7 +46,7 @@ INSERT INTO ota.event (at, broker, device_id, rollout_id, kind, detail) VALUES
     ('2026-01-01 00:00:02+00', 'b', 'h', 7, 'status', '{"version": "1.5.0", "status": "SUCCESS"}'),
     ('2026-01-01 00:00:01+00', 'b', 'h', 7, 'notified', '{}'),
     ('2026-01-01 00:00:01+00', 'b', NULL, NULL, 'denied', '{"client": "c", "topic": "fleet/f/ota/available", "reason": "only the broker may"}');
-SELECT results_eq('SELECT at, kind, version, rollout_id FROM ota.device_history WHERE device_id = ''h''', $$ VALUES
+SELECT results_eq('SELECT at, kind, version, rollout_id FROM ota.device_history WHERE device_id = ''h'' ORDER BY at', $$ VALUES
     ('2026-01-01 00:00:01+00'::timestamptz, 'notified', NULL, 7::bigint), ('2026-01-01 00:00:02+00', 'status', '1.5.0', 7) $$, 'device_history, in the order of time');
 SELECT results_eq('SELECT at, broker, client, topic, reason FROM ota.denied', $$ VALUES
     ('2026-01-01 00:00:01+00'::timestamptz, 'b', 'c', 'fleet/f/ota/available', 'only the broker may') $$, 'denied');

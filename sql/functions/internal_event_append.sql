@@ -1,0 +1,85 @@
+-- Rows of the audit log, each chained to the one before it: docs/design/audit.md.
+
+CREATE OR REPLACE FUNCTION ota.event_message(i_position bigint, i_event_id bigint, i_at timestamptz, i_broker text, i_device_id text,
+    i_rollout_id bigint, i_kind text, i_detail text)
+RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+-- What a row of the audit log says, as bytes that anybody can compute again.  A line of
+--     ota1 POSITION EVENT_ID MICROSECONDS_SINCE_1970 ROLLOUT_ID LENGTH_OF_BROKER LENGTH_OF_DEVICE_ID LENGTH_OF_KIND
+-- with - for null, and after it broker, device, kind and detail without anything in between.  UTF-8, lengths in bytes.  The body
+-- is parsed, so that it becomes part of the queries that call it.
+RETURN convert_to(concat_ws(' ', 'ota1', i_position, i_event_id,
+        CASE WHEN isfinite(i_at) THEN trunc(extract(epoch FROM i_at) * 1000000)::text ELSE i_at::text END,
+        coalesce(i_rollout_id::text, '-'),
+        coalesce(octet_length(convert_to(i_broker, 'UTF8'))::text, '-'),
+        coalesce(octet_length(convert_to(i_device_id, 'UTF8'))::text, '-'),
+        octet_length(convert_to(i_kind, 'UTF8')))
+    || E'\n' || coalesce(i_broker, '') || coalesce(i_device_id, '') || i_kind || i_detail, 'UTF8');
+COMMENT ON FUNCTION ota.event_message(bigint, bigint, timestamptz, text, text, bigint, text, text) IS
+    'Internal: the bytes of an audit row that its hash covers';
+
+CREATE OR REPLACE FUNCTION ota.event_chain_begin(i_name text)
+RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+-- The hash before the first row of a chain: it binds the chain to its name.
+RETURN sha256(convert_to('ota1 chain ' || i_name, 'UTF8'));
+COMMENT ON FUNCTION ota.event_chain_begin(text) IS 'Internal: the hash that a chain begins with';
+
+CREATE OR REPLACE FUNCTION ota.event_link_step(state bytea, head bytea, message bytea)
+RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sha256(coalesce(state, head) || message);
+COMMENT ON FUNCTION ota.event_link_step(bytea, bytea, bytea) IS 'Internal: the next hash of a chain';
+
+CREATE OR REPLACE AGGREGATE ota.event_link(head bytea, message bytea) (SFUNC = ota.event_link_step, STYPE = bytea);
+COMMENT ON AGGREGATE ota.event_link(bytea, bytea) IS
+    'Internal: hashes of rows that follow the one with the hash head; as a window function, in the order of the rows';
+
+CREATE OR REPLACE FUNCTION ota.event_append(i_broker text, i_at_ms bigint[], i_device text[], i_rollout bigint[], i_kind text[],
+    i_detail text[])
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Rows of the audit log, in this order: the only way into it that verify_audit() does not call an insertion.  i_at_ms null: now.
+--
+-- A broker's rows belong to its own chain, which only its one connection writes.  Everybody else takes a chain that nobody holds
+-- at this moment, a new one when all are held: nobody waits here, so that the order of locks does not matter.
+DECLARE
+    head  ota.event_chain;
+BEGIN
+    IF coalesce(cardinality(i_kind), 0) = 0 THEN
+        RETURN;
+    END IF;
+    IF i_broker IS NOT NULL THEN
+        SELECT * INTO head FROM ota.event_chain c WHERE c.broker = i_broker FOR NO KEY UPDATE;
+    ELSIF current_setting('transaction_isolation') = 'read committed' THEN
+        -- Elsewhere a chain that has grown since the transaction began could not be taken.
+        SELECT * INTO head FROM ota.event_chain c WHERE c.broker IS NULL ORDER BY c.chain LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    END IF;
+    IF head.chain IS NULL THEN
+        head.chain := nextval('ota.event_chain_chain_seq');
+        -- No broker has a / in its name.
+        head.name := coalesce(i_broker, 'database/' || head.chain);
+        INSERT INTO ota.event_chain (chain, name, broker, hash) OVERRIDING SYSTEM VALUE
+        VALUES (head.chain, head.name, i_broker, ota.event_chain_begin(head.name))
+        RETURNING * INTO head;
+    END IF;
+
+    WITH said AS (
+        SELECT nextval('ota.event_event_id_seq') AS event_id, coalesce(to_timestamp(x.at_ms / 1000.0), clock_timestamp()) AS at,
+               x.device, x.rollout, x.kind, x.detail::jsonb AS detail, head.position + x.n AS position
+          FROM (SELECT * FROM unnest(i_at_ms, i_device, i_rollout, i_kind, i_detail) WITH ORDINALITY AS u (at_ms, device, rollout, kind, detail, n)
+                 ORDER BY u.n) x
+    ), added AS (
+        INSERT INTO ota.event (event_id, at, broker, device_id, rollout_id, kind, detail, chain, position, hash) OVERRIDING SYSTEM VALUE
+        SELECT s.event_id, s.at, i_broker, s.device, s.rollout, s.kind, s.detail, head.chain, s.position,
+               ota.event_link(head.hash, ota.event_message(s.position, s.event_id, s.at, i_broker, s.device, s.rollout, s.kind,
+                                                           s.detail::text)) OVER (ORDER BY s.position)
+          FROM said s
+        RETURNING position, hash
+    )
+    UPDATE ota.event_chain c SET position = a.position, hash = a.hash
+      FROM (SELECT position, hash FROM added ORDER BY position DESC LIMIT 1) a
+     WHERE c.chain = head.chain;
+END
+$$;
+COMMENT ON FUNCTION ota.event_append(text, bigint[], text[], bigint[], text[], text[]) IS 'Internal: write rows of the audit log';
