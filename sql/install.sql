@@ -55,6 +55,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_event_month.sql
 \ir functions/internal_gateway.sql
 \ir functions/internal_release_submit.sql
+\ir functions/internal_rollout_create.sql
 \ir functions/internal_rollout_prepare.sql
 \ir functions/internal_rollout_step.sql
 \ir functions/internal_semver.sql
@@ -65,6 +66,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/pin_device.sql
 \ir functions/pin_fleet.sql
 \ir functions/preview_rollout.sql
+\ir functions/push_release.sql
 \ir functions/remove_blackout.sql
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql

@@ -12,7 +12,8 @@ RETURNS TABLE (rollout_id bigint, state text, due boolean, fleet text, version t
     window_open boolean, window_change_ms bigint, clock_stopped boolean, clock_due boolean, pin_end text,
     blackout_until_ms bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
-    SELECT r.rollout_id, r.state, r.start_at <= now(), r.fleet::text, l.version, l.state,
+    -- Due: a release that is pushed starts its rollout when it has been verified; one that fails halts it.
+    SELECT r.rollout_id, r.state, r.start_at <= now() AND l.state <> 'submitted', r.fleet::text, l.version, l.state,
            r.current_stage, n.stages, r.advance_requested, r.next_action, (extract(epoch FROM r.next_at) * 1000)::bigint,
            round(r.success_threshold * 1000000)::integer,
            round(coalesce((r.options ->> 'coverage')::numeric, 0.9) * 1000000)::integer,

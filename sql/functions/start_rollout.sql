@@ -16,7 +16,6 @@ DECLARE
     r          ota.release;
     why        text := ota.check_reason(start_rollout.reason, false);
     emergency  boolean := lower(why) LIKE 'emergency:%';
-    id         bigint;
 BEGIN
     IF start_rollout.start_at IN ('infinity', '-infinity') THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('start_at is %s', start_rollout.start_at),
@@ -26,29 +25,7 @@ BEGIN
             HINT = 'Say what the emergency is: "emergency: ..."; it is kept in the audit log.';
     END IF;
     r := ota.rollout_prepare(start_rollout.fleet, start_rollout.version, start_rollout.plan, false);
-
-    INSERT INTO ota.rollout (fleet, release_id, plan, reason, start_at, next_action, next_at, success_threshold, health_timeout,
-            download_timeout, max_in_flight, per_minute, retries, options, any_time)
-    SELECT start_rollout.fleet, r.release_id, p.plan, why, coalesce(start_rollout.start_at, now()), 'starts',
-           greatest(start_rollout.start_at, now()), p.success_threshold, p.health_timeout, p.download_timeout, p.max_in_flight,
-           p.per_minute, p.retries, p.options, emergency
-      FROM ota.plan p WHERE p.plan = start_rollout.plan
-    RETURNING rollout_id INTO id;
-    IF emergency THEN
-        INSERT INTO ota.rollout_stage (rollout_id, stage, label, percent, wait, min_devices, hold)
-        VALUES (id, 1, 'emergency', 100, interval '0', 1, false);
-    ELSE
-        INSERT INTO ota.rollout_stage (rollout_id, stage, label, percent, wait, min_devices, hold)
-        SELECT id, s.stage, s.label, s.percent, s.wait, s.min_devices, s.hold
-          FROM ota.plan_stage s WHERE s.plan = start_rollout.plan;
-    END IF;
-    PERFORM ota.audit('rollout', NULL, id, jsonb_build_object('from', NULL, 'to', 'scheduled', 'event', 'create', 'reason', why,
-        'fleet', start_rollout.fleet, 'version', r.version, 'plan', start_rollout.plan, 'emergency', emergency,
-        'start_at', coalesce(start_rollout.start_at, now())));
-    IF coalesce(start_rollout.start_at <= now(), true) THEN
-        PERFORM ota.rollout_supersede_others(id);
-    END IF;
-    RETURN id;
+    RETURN ota.rollout_create(start_rollout.fleet, r, start_rollout.plan, start_rollout.start_at, why, emergency);
 END
 $$;
 COMMENT ON FUNCTION ota.start_rollout(text, text, text, timestamptz, text) IS 'Start a rollout of a release to a fleet by a plan; returns its number';
