@@ -4,6 +4,7 @@
 
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
+#include "ota/gate/push.h"
 #include "ota/gate/state.h"
 
 _Static_assert((int)POLICY_READ == MOSQ_ACL_READ && (int)POLICY_WRITE == MOSQ_ACL_WRITE
@@ -61,7 +62,7 @@ __attribute__((noinline)) static int check_ours(
 
 	answer = policy_decide((enum policy_access)check->access, &topic, identity, current, &reason);
 	if (answer == POLICY_DENY && check->access == MOSQ_ACL_WRITE
-		&& via_may_report(gate, identity, &topic)) {
+		&& (via_may_report(gate, identity, &topic) || push_wanted(gate, check->client, &topic))) {
 		return MOSQ_ERR_SUCCESS;
 	}
 	if (answer == POLICY_DENY) {

@@ -39,7 +39,7 @@ static void refuse(const char *client_id, const struct control_request *request,
 	free(text);
 }
 
-static bool may_control(const struct gate *gate, const char *user)
+bool control_allows(const struct gate *gate, const char *user)
 {
 	for (size_t i = 0; user != NULL && i < gate->options->control_users_count; i++) {
 		if (strcmp(gate->options->control_users[i], user) == 0) {
@@ -92,7 +92,7 @@ int control_on_message(int event, void *data, void *userdata)
 		return MOSQ_ERR_SUCCESS;
 	}
 	/* Before a byte is parsed. */
-	if (!may_control(gate, user)) {
+	if (!control_allows(gate, user)) {
 		emit_denied(gate, control->client, CONTROL_TOPIC, "not a control user");
 		refuse(client_id, NULL,
 			gate->options->control_users_count == 0

@@ -8,6 +8,7 @@
 #include "ota/gate/deliver_send.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/metrics.h"
+#include "ota/gate/push.h"
 #include "ota/gate/state.h"
 #include "ota/rules/eligibility.h"
 
@@ -403,6 +404,9 @@ static void take(struct gate *gate, struct change *change)
 		break;
 	case CHANGE_RESPONSE:
 		control_respond(change->device, change->text);
+		break;
+	case CHANGE_PUSHED:
+		push_answered(gate, change->device, change->topic, change->text);
 		break;
 	}
 	change_free(change);

@@ -9,13 +9,8 @@
  * Refusals are recorded as two token buckets allow, one of the client and one of all: a burst, then a trickle.  Whoever floods
  * empties its own first, so that others are seen through the flood.  All refusals are counted.
  */
-struct limit_rule {
-	int64_t burst_milli; /* thousandths of a token */
-	int64_t per_second;
-};
-
-static const struct limit_rule limit_all = { 50000, 10 };
-static const struct limit_rule limit_client = { 20000, 2 };
+static const struct limit_rule limit_all = { .burst = 50, .per_minute = 600 };
+static const struct limit_rule limit_client = { .burst = 20, .per_minute = 120 };
 
 enum {
 	NAME_MAX_BYTES = 512
@@ -63,77 +58,82 @@ void emit_or_lose(struct gate *gate, struct event *event)
 	}
 }
 
-static bool limit_take(struct gate_limit *limit, const struct limit_rule *rule, int64_t now_ms)
-{
-	int64_t gained = (now_ms - limit->filled_ms) * rule->per_second;
-
-	if (limit->filled_ms == 0 || gained > rule->burst_milli || gained < 0) {
-		gained = rule->burst_milli;
-	}
-	limit->filled_ms = now_ms == 0 ? 1 : now_ms;
-	limit->tokens_milli += gained;
-	if (limit->tokens_milli > rule->burst_milli) {
-		limit->tokens_milli = rule->burst_milli;
-	}
-	if (limit->tokens_milli < 1000) {
-		return false;
-	}
-	limit->tokens_milli -= 1000;
-	return true;
-}
-
 /* By name, so that a new connection is no new bucket; names that share one only see less of each other (FNV-1a). */
-static struct gate_limit *limit_of(struct gate *gate, const char *client_id)
+static struct gate_refusals *refusals_of(struct gate *gate, const char *client_id)
 {
 	uint32_t hash = 2166136261U;
 
 	for (const char *at = client_id == NULL ? "" : client_id; *at != '\0'; at++) {
 		hash = (hash ^ (unsigned char)*at) * 16777619U;
 	}
-	return &gate->limit_clients[(hash ^ hash >> 16) % GATE_LIMITS];
+	return &gate->refusals[(hash ^ hash >> 16) % GATE_LIMITS];
 }
 
-static void emit_refusal(struct gate *gate, enum event_kind kind, const struct mosquitto *client,
-	const char *topic, const char *reason)
+static bool emit_refusal(struct gate *gate, const struct event *refusal)
 {
 	char text[sizeof(((struct ota_why *)NULL)->text) + 64];
 	const int64_t now_ms = gate->clock.mono_us() / 1000;
-	struct event event = {
+	struct gate_refusals *refusals = refusals_of(gate, refusal->client);
+	struct event event = *refusal;
+
+	if (!limit_take(&refusals->limit, &limit_client, now_ms)
+		|| !limit_take(&gate->refusals_all, &limit_all, now_ms)) {
+		refusals->suppressed++;
+		return false;
+	}
+	if (refusals->suppressed > 0) {
+		snprintf(text, sizeof(text), "%s (and %lld more refusals that were not recorded)",
+			event.text, (long long)refusals->suppressed);
+		event.text = text;
+	}
+	if (emit_event(gate, &event) != OTA_OK) {
+		gate->counters.events_lost++;
+		return false;
+	}
+	refusals->suppressed = 0;
+	return true;
+}
+
+static struct event refusal_of(const struct gate *gate, enum event_kind kind,
+	const struct mosquitto *client, const char *topic, const char *reason)
+{
+	return (struct event){
 		.kind = kind,
 		.device = client == NULL ? NULL : gate_identity(gate, client),
 		.client = client == NULL ? NULL : mosquitto_client_id(client),
 		.topic = topic,
 		.text = reason,
 	};
-	struct gate_limit *limit = limit_of(gate, event.client);
-
-	if (!limit_take(limit, &limit_client, now_ms)
-		|| !limit_take(&gate->limit_all, &limit_all, now_ms)) {
-		limit->suppressed++;
-		return;
-	}
-	if (limit->suppressed > 0) {
-		snprintf(text, sizeof(text), "%s (and %lld more refusals that were not recorded)", reason,
-			(long long)limit->suppressed);
-		event.text = text;
-	}
-	if (emit_event(gate, &event) == OTA_OK) {
-		limit->suppressed = 0;
-	} else {
-		gate->counters.events_lost++;
-	}
 }
 
 void emit_denied(
 	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason)
 {
+	const struct event event = refusal_of(gate, EVENT_DENIED, client, topic, reason);
+
 	gate->counters.denied++;
-	emit_refusal(gate, EVENT_DENIED, client, topic, reason);
+	(void)emit_refusal(gate, &event);
+}
+
+bool emit_denied_named(
+	struct gate *gate, const char *client_id, const char *topic, const char *reason)
+{
+	const struct event event = {
+		.kind = EVENT_DENIED,
+		.client = client_id,
+		.topic = topic,
+		.text = reason,
+	};
+
+	gate->counters.denied++;
+	return emit_refusal(gate, &event);
 }
 
 void emit_malformed(
 	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason)
 {
+	const struct event event = refusal_of(gate, EVENT_MALFORMED, client, topic, reason);
+
 	gate->counters.reports_malformed++;
-	emit_refusal(gate, EVENT_MALFORMED, client, topic, reason);
+	(void)emit_refusal(gate, &event);
 }

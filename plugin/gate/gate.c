@@ -75,6 +75,10 @@ void gate_log(int level, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
+	/* Names of clients and words of the database are in it: one call is one line. */
+	for (char *at = line; *at != '\0'; at++) {
+		*at = (unsigned char)*at < ' ' ? '?' : *at;
+	}
 	mosquitto_log_printf(level, "ota: %s", line);
 }
 
@@ -203,6 +207,10 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
 	policy_init(&gate->policy, options);
 	sessions_init(&gate->sessions, clock_wall_ms());
+	limit_kept_init(&gate->limits);
+	via_init(&gate->via);
+	snprintf(gate->hidden, sizeof(gate->hidden), "%016llx",
+		(unsigned long long)(gate->limits.seed * UINT64_C(0x9e3779b97f4a7c15)));
 	for (size_t i = 0; i < METRICS_COUNT; i++) {
 		gate->metrics_last[i] = -1; /* so that every figure is published once */
 	}

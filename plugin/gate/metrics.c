@@ -51,6 +51,7 @@ void metrics_work(struct gate *gate, int64_t now_us)
 		{ "reports/received", counters->reports_received },
 		{ "reports/malformed", counters->reports_malformed },
 		{ "reports/refused", counters->reports_refused },
+		{ "reports/limited", counters->reports_limited },
 		{ "denied", counters->denied },
 		{ "notices/sent", counters->notices_sent },
 		{ "recalls/sent", counters->recalls_sent },

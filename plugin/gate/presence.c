@@ -35,6 +35,21 @@ static void end_session(struct gate *gate, struct session *session, const char *
 	}
 	via_end(gate, session, reason);
 	sessions_end(&gate->sessions, session);
+	limit_keep(&gate->limits, session->client_id, &session->reports);
+	session->reports = (struct limit){ 0 };
+}
+
+static struct session *add_session(
+	struct gate *gate, struct mosquitto *client, const char *client_id)
+{
+	struct session *session;
+
+	sessions_at(&gate->sessions, gate->clock.wall_ms());
+	session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
+	if (session != NULL) {
+		limit_again(&gate->limits, client_id, &session->reports);
+	}
+	return session;
 }
 
 /* The entry of this connection while it is still about this client; a stale one is ended and dropped. */
@@ -64,11 +79,7 @@ struct session *presence_session(struct gate *gate, struct mosquitto *client)
 		sessions_remove(&gate->sessions, session);
 		session = NULL;
 	}
-	if (session == NULL) {
-		sessions_at(&gate->sessions, gate->clock.wall_ms());
-		session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
-	}
-	return session;
+	return session != NULL ? session : add_session(gate, client, client_id);
 }
 
 static enum ota_err tell_connected(
@@ -143,8 +154,7 @@ void presence_look(struct gate *gate, struct mosquitto *client)
 	if (session != NULL) {
 		return;
 	}
-	sessions_at(&gate->sessions, gate->clock.wall_ms());
-	session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
+	session = add_session(gate, client, client_id);
 	/*
 	 * A new connection that has subscriptions before it made any: a kept session came back.  A clean session has none, and
 	 * is also how a context looks whose will is published after its end.

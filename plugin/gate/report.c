@@ -1,9 +1,11 @@
 #include "ota/gate/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
+#include "ota/gate/push.h"
 #include "ota/gate/state.h"
 #include "ota/wire/status.h"
 
@@ -12,6 +14,14 @@ enum {
 	FULL_LOG_US = 60000000,     /* one line a minute about a full outbox */
 	PROTOCOL_MQTT5 = 5,
 };
+
+int report_unacknowledged(const struct gate *gate, const struct mosquitto *client)
+{
+	if (mosquitto_client_protocol_version(client) == PROTOCOL_MQTT5) {
+		return gate->modern ? (int)COMPAT_ERR_QUOTA_EXCEEDED : MOSQ_ERR_ACL_DENIED;
+	}
+	return MOSQ_ERR_UNKNOWN;
+}
 
 /*
  * The report is not safe, so it must not be acknowledged.  MQTT 5 can say so and the device tries again; older clients get no
@@ -29,13 +39,29 @@ static int refuse(struct gate *gate, const struct mosquitto_evt_message *message
 			"%lld so far",
 			ota_err_name(err), (long long)gate->counters.reports_refused);
 	}
-	if (message->qos == 0) {
-		return MOSQ_ERR_SUCCESS;
-	}
-	if (mosquitto_client_protocol_version(message->client) == PROTOCOL_MQTT5) {
-		return gate->modern ? (int)COMPAT_ERR_QUOTA_EXCEEDED : MOSQ_ERR_ACL_DENIED;
-	}
-	return MOSQ_ERR_UNKNOWN;
+	return message->qos == 0 ? MOSQ_ERR_SUCCESS : report_unacknowledged(gate, message->client);
+}
+
+/* The client has used up what plugin_opt_reports_per_minute gives it.  Nothing of the report is looked at. */
+static int too_many(struct gate *gate, const struct mosquitto_evt_message *message)
+{
+	char reason[96];
+
+	snprintf(reason, sizeof(reason), "more than %d reports a minute (reports_per_minute)",
+		gate->options->reports_per_minute);
+	gate->counters.reports_limited++;
+	emit_denied(gate, message->client, message->topic, reason);
+	return message->qos == 0 ? MOSQ_ERR_ACL_DENIED : report_unacknowledged(gate, message->client);
+}
+
+static bool within_limit(struct gate *gate, struct limit *limit)
+{
+	const struct limit_rule rule = {
+		.burst = 2 * (int64_t)gate->options->reports_per_minute,
+		.per_minute = gate->options->reports_per_minute,
+	};
+
+	return rule.per_minute == 0 || limit_take(limit, &rule, gate->clock.mono_us() / 1000);
 }
 
 /* `child`: the device that the client, a gateway, speaks for; NULL: itself. */
@@ -80,23 +106,46 @@ static void answered(struct gate *gate, const struct session *session, const cha
 	}
 }
 
+/*
+ * The bucket that a report is taken from: each device has its own, also behind a gateway.  NULL: the first report of a device behind a
+ * gateway, which is free: after a reconnect it brings them all, and how many it may have is bounded (via.h).
+ */
+static struct limit *limit_of(struct gate *gate, struct session *session, const char *child)
+{
+	struct via_child *known;
+
+	if (child == NULL || session->device == NULL) {
+		return &session->reports;
+	}
+	known = via_child_of(&gate->via, session->device, child);
+	return known != NULL && known->session == session ? &known->reports : NULL;
+}
+
 static int take(struct gate *gate, const struct mosquitto_evt_message *message, const char *child)
 {
 	struct status_report report;
 	struct ota_why why = { .text = "" };
-	struct session *session;
-	enum ota_err err = status_report_parse(message->payload, message->payloadlen, &report, &why);
+	struct session *session = presence_session(gate, message->client);
+	struct limit *limit = session == NULL ? NULL : limit_of(gate, session, child);
+	enum ota_err err;
 
 	gate->counters.reports_received++;
+	if (limit != NULL && !within_limit(gate, limit)) {
+		return too_many(gate, message);
+	}
+	err = status_report_parse(message->payload, message->payloadlen, &report, &why);
 	if (err == OTA_ERR_NOMEM) {
 		return refuse(gate, message, err);
 	}
 	if (err != OTA_OK) {
+		/* A gateway's words about nobody are its own. */
+		if (session != NULL && limit == NULL && !within_limit(gate, &session->reports)) {
+			return too_many(gate, message);
+		}
 		emit_malformed(gate, message->client, message->topic, why.text);
 		return MOSQ_ERR_SUCCESS;
 	}
 
-	session = presence_session(gate, message->client);
 	if (session == NULL || (child != NULL && session->device == NULL)) {
 		err = OTA_ERR_NOMEM;
 	} else if (child != NULL) {
@@ -175,6 +224,9 @@ int report_on_message(int event, void *data, void *userdata)
 			memcpy(child, topic.value.text, topic.value.length);
 			child[topic.value.length] = '\0';
 			return take(gate, message, child);
+		}
+		if (push_wanted(gate, message->client, &topic)) {
+			return push_on_message(gate, message, &topic);
 		}
 		emit_denied(gate, message->client, message->topic, reason);
 		return MOSQ_ERR_ACL_DENIED;

@@ -9,6 +9,7 @@
 
 static void drop_child(struct via *via, struct via_child *child)
 {
+	limit_keep(&via->limits, child->key, &child->reports);
 	HASH_DEL(via->children, child);
 	DL_DELETE(child->session->children, child);
 	child->session->children_count--;
@@ -37,6 +38,11 @@ void via_set_gateways(struct via *via, const char *names)
 		}
 		names += length + (names[length] == '\n' ? 1 : 0);
 	}
+}
+
+void via_init(struct via *via)
+{
+	limit_kept_init(&via->limits);
 }
 
 void via_clear(struct via *via)
@@ -103,6 +109,7 @@ enum ota_err via_speaks(struct gate *gate, struct session *gateway, const char *
 		free(child);
 		return OTA_ERR_NOMEM;
 	}
+	limit_again(&gate->via.limits, child->key, &child->reports);
 	DL_APPEND(gateway->children, child);
 	gateway->children_count++;
 out:

@@ -61,19 +61,40 @@ enum ota_err commands_push(struct commands *commands, struct control_request *re
 	return queue_push(commands->waiting, request) ? OTA_OK : OTA_ERR_FULL;
 }
 
-/* Hand an answer over; `text` is malloc'ed, NULL: there was no memory for one. */
-static void answer(struct commands *commands, struct control_request *request, char *text)
+/* The answers to a request, empty then; NULL: no memory.  Who published an update is sent none, but the gate is told. */
+static struct change *change_of(struct control_request *request, struct control_answers *answers)
 {
-	struct change *change = text ? change_new(CHANGE_RESPONSE) : NULL;
+	struct change *change = change_new(request->topic ? CHANGE_PUSHED : CHANGE_RESPONSE);
 
 	if (!change) {
-		free(text);
-		return;
+		control_answers_free(answers);
+		return NULL;
 	}
 	change->device = request->client;
 	request->client = NULL;
-	change->text = text;
-	if (!queue_push(commands->changes, change)) {
+	if (request->topic) {
+		change->topic = request->topic;
+		request->topic = NULL;
+		change->text = answers->error;
+		answers->error = NULL;
+		control_answers_free(answers);
+		return change;
+	}
+	change->text = control_answers_end(answers);
+	if (!change->text) {
+		change_free(change);
+		return NULL;
+	}
+	return change;
+}
+
+/* Hand the answers over. */
+static void answer(
+	struct commands *commands, struct control_request *request, struct control_answers *answers)
+{
+	struct change *change = change_of(request, answers);
+
+	if (change && !queue_push(commands->changes, change)) {
 		change_free(commands->unsent);
 		commands->unsent = change;
 	}
@@ -94,8 +115,14 @@ void commands_set_away(struct commands *commands, bool away)
 
 	atomic_store(&commands->away, away);
 	while (away && (request = queue_pop(commands->waiting)) != NULL) {
-		answer(commands, request,
-			control_refusal(request, "PostgreSQL is away: nothing was done; try again later"));
+		struct control_answers answers = { 0 };
+
+		for (size_t n = 0; n < request->count; n++) {
+			control_answer_error(&answers, request->commands[n].name,
+				request->commands[n].correlation,
+				"PostgreSQL is away: nothing was done; try again later", NULL);
+		}
+		answer(commands, request, &answers);
 		control_request_free(request);
 	}
 	(void)send_unsent(commands);
@@ -249,7 +276,7 @@ enum ota_err commands_work(
 				err = carry_out(pg, request->user, command, &answers, why);
 			}
 		}
-		answer(commands, request, control_answers_end(&answers));
+		answer(commands, request, &answers);
 		control_request_free(request);
 	}
 	*more = queue_length(commands->waiting) > 0 && !commands->unsent;

@@ -112,6 +112,7 @@ void control_request_free(struct control_request *request)
 	cJSON_Delete(request->root);
 	free(request->client);
 	free(request->user);
+	free(request->topic);
 	free(request);
 }
 
@@ -200,6 +201,9 @@ void control_answer_data(
 void control_answer_error(struct control_answers *answers, const char *command,
 	const char *correlation, const char *error, const char *code)
 {
+	if (!answers->error) {
+		answers->error = strdup(error);
+	}
 	begin_answer(answers, command, correlation);
 	put(answers, ",\"error\":");
 	put_string(answers, error);
@@ -226,6 +230,7 @@ char *control_answers_end(struct control_answers *answers)
 void control_answers_free(struct control_answers *answers)
 {
 	free(answers->text);
+	free(answers->error);
 	*answers = (struct control_answers){ 0 };
 }
 

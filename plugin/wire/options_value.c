@@ -131,6 +131,24 @@ enum ota_err option_enroll(
 	return err;
 }
 
+enum ota_err option_intercept_push(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	static const char *const words[] = {
+		[INTERCEPT_PUSH_DENY] = "deny",
+		[INTERCEPT_PUSH_STAGE] = "stage",
+	};
+	size_t at = 0;
+	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
+
+	(void)field;
+	(void)detail;
+	if (err == OTA_OK) {
+		options->intercept_push = (enum intercept_push)at;
+	}
+	return err;
+}
+
 enum ota_err option_acl_other_topics(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {
@@ -188,6 +206,14 @@ enum ota_err option_threshold(
 	(void)options;
 	(void)detail;
 	return option_int32(value, 1, 16, field);
+}
+
+enum ota_err option_reports_per_minute(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	(void)options;
+	(void)detail;
+	return option_int32(value, 0, 1000000, field);
 }
 
 enum ota_err option_outbox_sync_ms(

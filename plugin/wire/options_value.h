@@ -25,6 +25,10 @@ enum ota_err option_device_identity(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_enroll(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_intercept_push(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_reports_per_minute(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_acl_other_topics(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_threshold(

@@ -58,7 +58,8 @@ class Bench:
         database = server.create_database()
         site = Site(self.sub_folder(), database, make_broker)
         try:
-            site.add_broker(extra=QUIET, start=start, **options)
+            # A load generator is no ordinary device.
+            site.add_broker(extra=QUIET, start=start, **{"reports_per_minute": 0, **options})
             yield site
         finally:
             site.close()

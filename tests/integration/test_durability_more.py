@@ -178,7 +178,7 @@ def test_full_disk(own_site, version):
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder]).returncode:
         pytest.skip("cannot mount a small file system")
     try:
-        broker = site.add_broker(state_directory=folder / "state")
+        broker = site.add_broker(state_directory=folder / "state", reports_per_minute=0)
         undo = refuse_connections(site)
         with Storm(broker, 5, protocol=version) as storm:
             wait_for(lambda: storm.refused or storm.broken, 20)

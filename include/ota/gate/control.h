@@ -7,10 +7,18 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
+#include "ota/base/error.h"
 #include "ota/gate/compat.h"
 
 /* MOSQ_EVT_CONTROL.  Always MOSQ_ERR_SUCCESS: anything else disconnects the client. */
 int control_on_message(int event, void *data, void *userdata);
+
+struct gate;
+
+/* Is this user (NULL: anonymous) in control_users? */
+OTA_MUST_USE bool control_allows(const struct gate *gate, const char *user);
 
 /* Send an answer, which stays the caller's, to this client; NULL for either does nothing. */
 void control_respond(const char *client_id, const char *text);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ota/base/error.h"
@@ -22,6 +23,10 @@ void emit_or_lose(struct gate *gate, struct event *event);
 /* Something was refused: counted always, recorded as far as the rate limit allows. */
 void emit_denied(
 	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason);
+
+/* The same of a client that may be gone by now.  True: it was recorded, so that it may be logged too. */
+bool emit_denied_named(
+	struct gate *gate, const char *client_id, const char *topic, const char *reason);
 
 /* A status payload that is not one; like emit_denied(). */
 void emit_malformed(

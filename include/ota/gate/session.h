@@ -14,6 +14,7 @@
 
 #include "ota/base/error.h"
 #include "ota/base/table.h"
+#include "ota/gate/limit.h"
 
 struct mosquitto;
 struct via_child;
@@ -41,6 +42,7 @@ struct session {
 	int notify;      /* the one to use, -1: unknown */
 	int wanted_notify;
 	char *fleet;                /* from its subscription, NULL: none */
+	struct limit reports;       /* how often it may report */
 	struct via_child *children; /* devices that it speaks for as a gateway; see via.h */
 	size_t children_count;
 	UT_hash_handle hh;

@@ -12,6 +12,7 @@
 #include "ota/gate/compat.h"
 #include "ota/gate/deliver.h"
 #include "ota/gate/gate.h"
+#include "ota/gate/limit.h"
 #include "ota/gate/policy.h"
 #include "ota/gate/session.h"
 #include "ota/gate/via.h"
@@ -29,17 +30,17 @@ struct gate_clock {
 	int64_t (*wall_ms)(void);
 };
 
-/* A token bucket; see emit.c. */
-struct gate_limit {
-	int64_t tokens_milli;
-	int64_t filled_ms;
-	int64_t suppressed; /* refusals since the last recorded one; of a client's bucket only */
+/* A client's bucket of recorded refusals; see emit.c. */
+struct gate_refusals {
+	struct limit limit;
+	int64_t suppressed; /* since the last recorded one */
 };
 
 struct gate_counters {
 	int64_t reports_received;
 	int64_t reports_malformed;
 	int64_t reports_refused;
+	int64_t reports_limited;
 	int64_t denied;
 	int64_t notices_sent;
 	int64_t recalls_sent;
@@ -48,7 +49,7 @@ struct gate_counters {
 };
 
 enum {
-	METRICS_COUNT = 10
+	METRICS_COUNT = 11
 };
 
 struct gate {
@@ -68,8 +69,10 @@ struct gate {
 	struct sessions sessions;
 	struct deliver deliver;
 	struct via via;
-	struct gate_limit limit_all;
-	struct gate_limit limit_clients[GATE_LIMITS];
+	struct limit refusals_all;
+	struct gate_refusals refusals[GATE_LIMITS];
+	struct limit_kept limits; /* of reports, of clients that are away */
+	char hidden[17];          /* the name of intercepted pushes, see push.c */
 	struct gate_counters counters;
 	int64_t metrics_last[METRICS_COUNT];
 	int64_t metrics_at_us;

@@ -12,6 +12,7 @@
 
 #include "ota/base/error.h"
 #include "ota/base/table.h"
+#include "ota/gate/limit.h"
 
 struct gate;
 struct policy_topic;
@@ -32,6 +33,7 @@ struct via_child {
 	struct via_child *prev, *next; /* of the same session */
 	struct session *session;       /* the gateway's */
 	const char *device;            /* inside the key */
+	struct limit reports;          /* how often may be reported for it */
 	bool listening;                /* the store was told that it can be reached */
 	char key[];                    /* gateway, a line end, device */
 };
@@ -39,8 +41,11 @@ struct via_child {
 struct via {
 	struct via_gateway *gateways;
 	struct via_child *children;
+	struct limit_kept limits; /* of reports, for devices whose gateway is away */
 };
 
+/* A zeroed `via` made ready. */
+void via_init(struct via *via);
 void via_clear(struct via *via);
 /* Replace the gateways by these names, one a line; NULL: none. */
 void via_set_gateways(struct via *via, const char *names);

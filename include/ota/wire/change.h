@@ -22,19 +22,21 @@ enum change_kind {
 	CHANGE_DATABASE, /* PostgreSQL came or went; text says so */
 	CHANGE_METRIC,   /* one figure for $SYS/broker/ota/<text> */
 	CHANGE_RESPONSE, /* the answer to an operator's commands */
+	CHANGE_PUSHED,   /* what became of an update that a back end published */
 	CHANGE_GATEWAYS, /* all clients that may speak for other devices */
 };
 
 struct change {
 	enum change_kind kind;
-	char *device; /* OFFER, RECALL; RESPONSE: the MQTT client that asked */
-	char *topic;  /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown */
-	char *fleet;  /* OFFER: facts for the last check of eligibility */
+	char *device; /* OFFER, RECALL; RESPONSE, PUSHED: the MQTT client that asked */
+	char *
+		topic; /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown; PUSHED: where it was published */
+	char *fleet; /* OFFER: facts for the last check of eligibility */
 	char *hardware;
 	char *via;     /* OFFER, RECALL: the device's gateway, NULL: none */
 	char *version; /* OFFER: what it runs; RECALL: the release's version */
 	char *stage;   /* OFFER: label */
-	/* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON; GATEWAYS: one a line */
+	/* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON; PUSHED: why it was refused, NULL: taken; GATEWAYS: one a line */
 	char *text;
 	int64_t sequence; /* OFFER: the device's */
 	int64_t rollout;

@@ -37,6 +37,8 @@ struct control_command {
 struct control_request {
 	char *client; /* MQTT client id: where the answer goes */
 	char *user;   /* the authenticated user name */
+	char *
+		topic; /* where an update was published instead of a request (wire/push.h); NULL: CONTROL_TOPIC */
 	cJSON *root;
 	size_t count;
 	struct control_command commands[CONTROL_COMMANDS_MAX];
@@ -57,6 +59,7 @@ struct control_answers {
 	size_t length;
 	size_t capacity;
 	bool failed; /* out of memory */
+	char *error; /* the words of the first refusal; NULL: none, or no memory for them */
 };
 
 /* Add an answer; `data` is JSON and stands as it is.  `correlation` may be NULL. */

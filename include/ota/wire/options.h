@@ -27,6 +27,11 @@ enum acl_other_topics {
 	ACL_OTHER_ALLOW
 };
 
+enum intercept_push {
+	INTERCEPT_PUSH_DENY = 0,
+	INTERCEPT_PUSH_STAGE
+};
+
 struct option_pair {
 	const char *key;   /* without plugin_opt_ */
 	const char *value; /* the rest of the line; NULL counts as "" */
@@ -46,6 +51,8 @@ struct options {
 	char **control_users;
 	size_t control_users_count;
 	char *broker_name;
+	enum intercept_push intercept_push;
+	int32_t reports_per_minute; /* of one client; default 6000; 0: no limit */
 	enum acl_other_topics acl_other_topics;
 	int64_t outbox_max_bytes; /* default 1 GiB */
 	int32_t outbox_sync_ms;   /* default 1000 */

@@ -1,0 +1,47 @@
+/*
+ * limit - token buckets: how often something may happen.
+ *
+ * Thread: broker.  A bucket that is all zero is full.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ota/base/error.h"
+
+struct limit {
+	int64_t tokens; /* millionths; counts from `filled_ms` on */
+	int64_t filled_ms;
+};
+
+struct limit_rule {
+	int64_t burst;      /* tokens of a full bucket; 1..10^6 */
+	int64_t per_minute; /* tokens that come back; 1..10^6 */
+};
+
+/* Take a token; false: there is none.  `now_ms` is a monotonic clock's. */
+OTA_MUST_USE bool limit_take(struct limit *limit, const struct limit_rule *rule, int64_t now_ms);
+
+enum {
+	LIMIT_KEPT = 4096, /* a power of two */
+};
+
+/*
+ * Buckets of names that went away, so that leaving and coming back fills none.  The newest of two names in one place wins: that costs
+ * the older one nothing but its memory.  Fixed in size, whoever comes and goes.
+ */
+struct limit_kept {
+	uint64_t seed;
+	struct {
+		uint64_t name; /* hash; 0: free */
+		struct limit limit;
+	} entries[LIMIT_KEPT];
+};
+
+/* A new seed, so that nobody can choose names that push others out. */
+void limit_kept_init(struct limit_kept *kept);
+void limit_keep(struct limit_kept *kept, const char *name, const struct limit *limit);
+/* The bucket that was kept under this name, and is no longer; else a full one. */
+void limit_again(struct limit_kept *kept, const char *name, struct limit *limit);
