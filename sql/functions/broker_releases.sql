@@ -51,11 +51,11 @@ BEGIN
     PERFORM ota.audit(CASE r.state WHEN 'submitted' THEN 'release_rejected' ELSE 'release_revoked' END, NULL, NULL,
         jsonb_build_object('version', r.version, 'broker', i_broker, 'reason', i_reason));
     -- Who published it in the old way is told where the brokers' refusals are looked for.
-    INSERT INTO ota.event (broker, rollout_id, kind, detail)
-    SELECT i_broker, o.rollout_id, 'denied', jsonb_build_object('client', e.detail -> 'client', 'topic', e.detail -> 'topic',
-           'reason', format('%s was published and is not released: %s', r.version, i_reason), 'by', e.detail -> 'by')
-      FROM ota.rollout o JOIN ota.event e ON e.rollout_id = o.rollout_id AND e.kind = 'pushed'
-     WHERE o.release_id = i_release_id AND o.state = 'scheduled' AND r.state = 'submitted';
+    PERFORM ota.event_append(i_broker, NULL, array_agg(NULL::text), array_agg(o.rollout_id), array_agg('denied'::text),
+            array_agg(jsonb_build_object('client', e.detail -> 'client', 'topic', e.detail -> 'topic',
+                'reason', format('%s was published and is not released: %s', r.version, i_reason), 'by', e.detail -> 'by')::text))
+       FROM ota.rollout o JOIN ota.event e ON e.rollout_id = o.rollout_id AND e.kind = 'pushed'
+      WHERE o.release_id = i_release_id AND o.state = 'scheduled' AND r.state = 'submitted';
     PERFORM ota.rollout_step(o.rollout_id, 'halt', format('release %s %s: %s', r.version,
                CASE r.state WHEN 'submitted' THEN 'was rejected' ELSE 'no longer verifies' END, i_reason), i_broker)
        FROM ota.rollout o

@@ -192,7 +192,9 @@ def test_every_verb(office, alice):
     told.fail(told.notices()[0])
     office.wait_update(rollout, told.client_id, ("failed", "cancelled"))
     if office.rollout(rollout)["state"] == "running":
-        assert alice.ask("halt_rollout", id=rollout, reason="smoke") == {"state": "halted"}
+        # The controller may be quicker.
+        answer, = alice.send({"command": "halt_rollout", "id": rollout, "reason": "smoke"})
+        assert answer.get("data") == {"state": "halted"} or "is halted" in answer["error"], answer
     office.wait_rollout(rollout, "halted")
     assert alice.ask("resume_rollout", id=rollout, reason="no fire") == {"state": "running"}
     assert alice.ask("retry_device", rollout_id=rollout, device_id=told.client_id, reason="new battery") == {}
