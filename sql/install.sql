@@ -22,6 +22,10 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 3) AS ota_mi
 \if :ota_missing
 \ir migrations/0003_audit_partitions.sql
 \endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 4) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0004_policy.sql
+\endif
 SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
 \if :ota_missing
 \ir migrations/0006_sites_and_blackouts.sql
@@ -53,6 +57,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_cohort_rank.sql
 \ir functions/internal_event_append.sql
 \ir functions/internal_event_month.sql
+\ir functions/internal_fallback.sql
 \ir functions/internal_gateway.sql
 \ir functions/internal_release_submit.sql
 \ir functions/internal_rollout_create.sql
@@ -65,6 +70,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/pause_rollout.sql
 \ir functions/pin_device.sql
 \ir functions/pin_fleet.sql
+\ir functions/preview_fallback.sql
 \ir functions/preview_rollout.sql
 \ir functions/push_release.sql
 \ir functions/remove_blackout.sql
@@ -73,6 +79,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/revoke_release.sql
 \ir functions/set_retention.sql
 \ir functions/set_window.sql
+\ir functions/start_fallback.sql
 \ir functions/start_rollout.sql
 \ir functions/unpin_device.sql
 \ir functions/unpin_fleet.sql

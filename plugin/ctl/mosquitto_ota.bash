@@ -27,7 +27,7 @@ _mosquitto_ota() {
 	"") words="release plan rollout device fleet audit status" ;;
 	release) words="sign verify add list show revoke" ;;
 	plan) words="list show define" ;;
-	rollout) words="preview start list show watch pause resume halt cancel advance" ;;
+	rollout) words="preview start list show watch pause resume halt cancel advance fallback" ;;
 	device) words="list show assign gateway pin unpin retry" ;;
 	fleet) words="list show pin unpin window blackout" ;;
 	audit | status) verb=$group group="" ;;

@@ -66,6 +66,8 @@ static const struct command table[] = {
 	{ "cancel_rollout", "cancel_rollout", "state", NULL, NULL,
 		{ ID_REQ("id"), TEXT_REQ("reason") } },
 	{ "advance_rollout", "advance_rollout", NULL, NULL, NULL, { ID_REQ("id"), TEXT("reason") } },
+	{ "start_fallback", "start_fallback", "id", NULL, NULL,
+		{ ID_REQ("id"), TEXT_REQ("reason"), TEXT("version") } },
 	{ "retry_device", "retry_device", NULL, NULL, NULL,
 		{ ID_REQ("rollout_id"), TEXT_REQ("device_id"), TEXT_REQ("reason") } },
 	{ "assign_device", "assign_device", NULL, NULL, NULL,
@@ -103,6 +105,7 @@ static const struct command table[] = {
 		"'told_now', (SELECT w.open FROM ota.window_state($1, now()) w), "
 		"'told_from', (SELECT w.next_change FROM ota.window_state($1, now()) w WHERE NOT w.open), "
 		"'blackout', (SELECT to_jsonb(b) FROM ota.blackout_state($1, now()) b WHERE b.until_at IS NOT NULL), "
+		"'fallback', (SELECT to_jsonb(f) FROM ota.preview_fallback($1, $2, coalesce($3, 'standard')) f), "
 		"'stages', coalesce((SELECT jsonb_agg(to_jsonb(s) ORDER BY s.stage) FROM (SELECT stage, label, "
 		"  count(*) AS devices, count(*) FILTER (WHERE connected) AS connected FROM p WHERE included "
 		"  GROUP BY 1, 2) s), '[]'), "

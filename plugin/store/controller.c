@@ -262,6 +262,26 @@ static enum ota_err start(struct controller *controller, struct pg *pg, struct r
 	return err;
 }
 
+/* A device runs what was halted: begin the way back. */
+static enum ota_err fall_back(struct controller *controller, struct pg *pg, struct rollout_row *row,
+	struct controller_result *done, struct ota_why *why)
+{
+	int64_t id = 0;
+	enum ota_err err =
+		controller_call(pg, "SELECT ota.controller_fallback($1)", 1, &row->id, &id, why);
+
+	if (!err) {
+		done->acted = true;
+	}
+	if (!err && id > 0) {
+		logring_printf(controller->log, LOG_LEVEL_WARNING,
+			"rollout %" PRId64 " (%s to fleet %s) is halted: rollout %" PRId64
+			" returns its devices",
+			row->id, row->version, row->fleet, id);
+	}
+	return err;
+}
+
 static enum ota_err run_one(struct controller *controller, struct pg *pg, struct rollout_row *row,
 	struct controller_result *done, struct ota_why *why)
 {
@@ -286,8 +306,9 @@ static enum ota_err run_one(struct controller *controller, struct pg *pg, struct
 		return row->stage_state ? run_open_stage(controller, pg, row, done, why) : OTA_OK;
 	case ROLLOUT_COMPLETED:
 		return row->stage_state ? serve_latecomers(controller, pg, row, done, why) : OTA_OK;
-	case ROLLOUT_PAUSED:
 	case ROLLOUT_HALTED:
+		return fall_back(controller, pg, row, done, why);
+	case ROLLOUT_PAUSED:
 	case ROLLOUT_CANCELLED:
 	case ROLLOUT_SUPERSEDED:
 		break;

@@ -11,7 +11,7 @@ DECLARE
     total  integer := 0;
 BEGIN
     FOR open IN
-        SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, f.ids
+        SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, r.only_from, f.ids
           FROM (SELECT d.fleet, array_agg(d.device_id::text) AS ids
                   FROM ota.device d WHERE d.device_id = ANY (i_devices) GROUP BY d.fleet) f
           JOIN ota.rollout r ON r.fleet = f.fleet AND r.state IN ('running', 'completed') AND r.device_id IS NULL
@@ -22,7 +22,7 @@ BEGIN
                d.listening, d.version
           FROM ota.eligible_devices(open.fleet, open.release_id, open.ids) e
           JOIN ota.device d ON d.device_id = e.device_id
-         WHERE e.reason IS NULL
+         WHERE e.reason IS NULL AND (open.only_from IS NULL OR e.version = open.only_from)
         ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS joined = ROW_COUNT;
         IF joined > 0 THEN

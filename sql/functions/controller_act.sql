@@ -41,7 +41,7 @@ BEGIN
         SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version
           FROM (SELECT e.device_id, e.listening, e.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
                   FROM ota.eligible_devices(r.fleet, r.release_id) e
-                 WHERE e.reason IS NULL
+                 WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
                    AND NOT EXISTS (SELECT 1 FROM ota.device_update u
                                     WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
                  ORDER BY rank, e.device_id

@@ -46,6 +46,9 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
                           WHERE NOT r.any_time AND ota.fleet_has_hours(r.fleet)) w ON true
       LEFT JOIN ota.device_update u ON u.rollout_id = r.rollout_id AND u.device_id = r.device_id
      WHERE r.device_id IS NULL AND r.state IN ('scheduled', 'running', 'paused', 'completed')
+        -- Its fallback begins with the first device that runs what was halted.
+        OR r.state = 'halted' AND r.fallback_due
+           AND EXISTS (SELECT FROM ota.device d WHERE d.fleet = r.fleet AND d.version = l.version AND d.pinned_version IS NULL)
         -- Of a thousand pinned devices that are away nothing has to be decided.
         OR r.device_id IS NOT NULL AND r.state = 'running'
            AND (u.state = 'pending' AND u.ready AND u.granted_at IS NULL
@@ -82,7 +85,8 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp SET enable_nestloop = off SET
          inside AS (SELECT count(*) AS n FROM ota.device_update u WHERE u.rollout_id = i_rollout_id),
          outside AS (SELECT count(*) AS n
                        FROM r, ota.eligible_devices(r.fleet, r.release_id) e
-                      WHERE e.reason IS NULL AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                      WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                        AND NOT EXISTS (SELECT 1 FROM ota.device_update u
                             WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id))
     SELECT inside.n + outside.n, inside.n FROM inside, outside;
 $$;

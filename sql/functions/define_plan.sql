@@ -2,12 +2,13 @@
 
 CREATE OR REPLACE FUNCTION ota.check_plan_options(options jsonb)
 RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = ota, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = ota, pg_temp AS $$
 -- Refuse options of a plan that are unknown or have a value that nobody could use.
 DECLARE
     name      text;
     value     jsonb;
     accepted  text;
+    known     record;
 BEGIN
     IF options IS NULL OR jsonb_typeof(options) <> 'object' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('the options are %s', coalesce('a JSON ' || jsonb_typeof(options), 'null')),
@@ -34,6 +35,13 @@ BEGIN
                 HINT = format('Accepted is %s.', accepted);
         END IF;
     END LOOP;
+    -- The release may come later, and is looked at when a rollout starts; but one that never goes out again is no way back.
+    SELECT l.reason INTO known FROM ota.release l WHERE l.version = options ->> 'fallback' AND l.state = 'revoked';
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('option "fallback" names release %s, which is revoked', options ->> 'fallback')
+                || coalesce(': ' || known.reason, ''),
+            HINT = 'A revoked release never goes out again; name another version.';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION ota.check_plan_options(jsonb) IS 'Internal: refuse unknown or unusable options of a plan';
@@ -152,7 +160,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- "applying" and the new version's report; download_timeout: silence allowed before; max_in_flight, per_minute: caps on devices
 -- being updated at once and told in a minute, null: none; retries: further attempts of a device, 0 to 10;
 -- options: pacing, early_halt, coverage, reboot, approval, fallback, count_closed_hours.
--- Errors: 22023 an argument is not acceptable.
+-- Errors: 22023 an argument is not acceptable; 55000 the fallback is revoked.
 #variable_conflict use_column
 DECLARE
     problem   text;

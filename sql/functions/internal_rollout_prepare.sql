@@ -10,6 +10,8 @@ DECLARE
     f        ota.fleet;
     r        ota.release;
     present  record;
+    back     text;
+    problem  text;
 BEGIN
     PERFORM ota.check_name('fleet', i_fleet);
     PERFORM ota.check_version('version', i_version);
@@ -55,6 +57,13 @@ BEGIN
                 present.version, present.sequence, i_version, r.sequence),
             HINT = format('Rollout %s is %s. Cancel it first, or make a release with a higher sequence: a device never goes to a lower one.',
                 present.rollout_id, present.state);
+    END IF;
+    -- A way back that does not lead anywhere is worse than none: whoever starts the rollout counts on it.
+    SELECT p.options ->> 'fallback' INTO back FROM ota.plan p WHERE p.plan = i_plan;
+    problem := ota.fallback_problem(i_fleet, r, back);
+    IF back IS NOT NULL AND problem IS NOT NULL AND NOT i_dry_run THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('plan "%s" falls back to %s: %s', i_plan, back, problem),
+            HINT = 'Accepted is a verified release for this fleet with a higher sequence: sign the earlier binary as a new release, or define the plan without "fallback".';
     END IF;
     RETURN r;
 END

@@ -113,8 +113,13 @@ BEGIN
         IF FOUND THEN
             RAISE EXCEPTION USING ERRCODE = '55000',
                 MESSAGE = format('rollout %s cannot %s: rollout %s of fleet "%s" is active', r.rollout_id, rollout_step.event, other, r.fleet),
-                HINT = 'A fleet has one active rollout at a time; cancel one of them.';
+                HINT = CASE WHEN EXISTS (SELECT FROM ota.rollout o WHERE o.rollout_id = other AND o.fallback_of = r.rollout_id)
+                    THEN format('Rollout %s returns devices from this one: cancel it first.', other)
+                    ELSE 'A fleet has one active rollout at a time; cancel one of them.' END;
         END IF;
+    END IF;
+    IF rollout_step.event = 'resume' AND r.state = 'halted' THEN
+        PERFORM ota.fallback_end(r.rollout_id);
     END IF;
 
     UPDATE ota.rollout
@@ -124,6 +129,7 @@ BEGIN
            finished_at = CASE WHEN target IN ('running', 'paused') THEN NULL ELSE coalesce(r.finished_at, now()) END,
            paused_at = CASE WHEN target = 'paused' THEN now() END,
            advance_requested = r.advance_requested AND target IN ('running', 'paused'),
+           fallback_due = false,
            next_action = CASE target WHEN 'running' THEN 'the controller looks at it next'
                                      WHEN 'paused' THEN 'waits for ota.resume_rollout'
                                      WHEN 'halted' THEN 'waits for ota.resume_rollout or ota.cancel_rollout' END,
@@ -152,6 +158,9 @@ BEGIN
         ELSE
             NULL;
     END CASE;
+    IF target = 'halted' THEN
+        PERFORM ota.fallback_after_halt(r);
+    END IF;
     -- The time of a pause is not counted as the open stage's wait, whatever ends the pause.
     IF r.state = 'paused' AND r.paused_at IS NOT NULL THEN
         UPDATE ota.rollout_stage SET wait_until = wait_until + (now() - r.paused_at)
@@ -176,7 +185,8 @@ RETURNS integer
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- End every other rollout of the fleet, because this one takes over: running, paused, halted and completed ones (their
 -- latecomers are no longer served), and scheduled ones unless they wait for a later time with a newer release.
--- Fleets' rollouts and those of pinned devices leave each other alone; a pinned device's supersedes its earlier ones.
+-- Fleets' rollouts and those of pinned devices leave each other alone; a pinned device's supersedes its earlier ones.  A fallback
+-- leaves the halted rollout alone that it takes devices back from: it stays halted.
 -- Returns how many were ended.  Locks the fleet, then the rollouts by number: everybody takes them in this order.
 -- Errors: P0002 no such rollout.
 #variable_conflict use_column
@@ -185,7 +195,7 @@ DECLARE
     other  bigint;
     ended  integer := 0;
 BEGIN
-    SELECT o.rollout_id, o.fleet, o.device_id, l.version, l.sequence INTO r
+    SELECT o.rollout_id, o.fleet, o.device_id, o.fallback_of, l.version, l.sequence INTO r
       FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
      WHERE o.rollout_id = rollout_supersede_others.rollout_id;
     IF NOT FOUND THEN
@@ -201,6 +211,7 @@ BEGIN
     FOR other IN
         SELECT o.rollout_id FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
          WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id AND o.device_id IS NOT DISTINCT FROM r.device_id
+           AND o.rollout_id IS DISTINCT FROM r.fallback_of
            AND (o.state IN ('running', 'paused', 'halted', 'completed')
              OR o.state = 'scheduled' AND (o.start_at <= now() OR l.sequence <= r.sequence))
          ORDER BY o.rollout_id

@@ -10,13 +10,16 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- rollout will get, so ota.start_rollout right after it draws the very same; any rollout created in between, of whatever
 -- fleet, makes it draw anew: the sizes stay, the devices differ.
 -- A notice says so when a blackout is on or the update window is closed.
--- Errors as ota.start_rollout, except that the release may still be submitted.
+-- Another says where a halt would bring devices back to; a warning, why it could not (ota.start_rollout refuses that).
+-- Errors as ota.start_rollout, except for that, and that the release may still be submitted.
 #variable_conflict use_column
 DECLARE
     r     ota.release := ota.rollout_prepare(preview_rollout.fleet, preview_rollout.version, preview_rollout.plan, true);
     next  bigint := (SELECT q.last_value + q.is_called::integer FROM ota.rollout_rollout_id_seq q);
     dark  record;
     hours record;
+    back  text;
+    problem text;
 BEGIN
     SELECT * INTO dark FROM ota.blackout_state(preview_rollout.fleet, now());
     SELECT * INTO hours FROM ota.window_state(preview_rollout.fleet, now());
@@ -26,6 +29,15 @@ BEGIN
     ELSIF NOT hours.open THEN
         RAISE NOTICE 'the update window of fleet "%" is closed until %', preview_rollout.fleet, hours.next_change;
     END IF;
+    FOR back, problem IN SELECT f.fallback, f.problem
+                           FROM ota.preview_fallback(preview_rollout.fleet, preview_rollout.version, preview_rollout.plan) f
+    LOOP
+        IF problem IS NULL THEN
+            RAISE NOTICE 'after a halt devices that run % are returned to %, in the same stages', r.version, back;
+        ELSE
+            RAISE WARNING 'plan "%" falls back to %, and that is no way back: %', preview_rollout.plan, back, problem;
+        END IF;
+    END LOOP;
     RETURN QUERY
     WITH RECURSIVE devices AS MATERIALIZED (
         SELECT e.device_id, e.reason, e.version, e.hardware, e.connected,

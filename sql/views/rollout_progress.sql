@@ -7,7 +7,8 @@ SELECT r.rollout_id, r.fleet::text AS fleet, l.version, r.state,
        round(n.succeeded::numeric / nullif(n.succeeded + n.failed, 0), 4) AS success_rate,
        r.next_action, r.next_at,
        n.rejected, n.stages, s.state AS stage_state, s.wait_until, s.verdict, r.plan, r.reason,
-       r.start_at, r.started_at, r.finished_at, r.created_at, r.created_by, r.device_id
+       r.start_at, r.started_at, r.finished_at, r.created_at, r.created_by, r.device_id,
+       r.fallback_of, (SELECT max(f.rollout_id) FROM ota.rollout f WHERE f.fallback_of = r.rollout_id) AS fallback
   FROM ota.rollout r
   JOIN ota.release l ON l.release_id = r.release_id
   JOIN LATERAL (SELECT count(*) AS stages, coalesce(sum(c.notified), 0)::bigint AS notified,
@@ -22,3 +23,5 @@ COMMENT ON COLUMN ota.rollout_progress.cohort IS 'Devices of that stage and of t
 COMMENT ON COLUMN ota.rollout_progress.in_progress IS 'Devices that have been given a slot and have not finished';
 COMMENT ON COLUMN ota.rollout_progress.success_rate IS 'succeeded / (succeeded + failed); null: nobody has finished';
 COMMENT ON COLUMN ota.rollout_progress.device_id IS 'The one device that it is for, because it is pinned; null: the fleet''s';
+COMMENT ON COLUMN ota.rollout_progress.fallback_of IS 'The halted rollout whose devices it takes back; null: it is no fallback';
+COMMENT ON COLUMN ota.rollout_progress.fallback IS 'The newest rollout that takes its devices back; null: none';

@@ -147,6 +147,13 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert desk.json("rollout", "show", rollout)["reason"] == "smoke"
     assert "smoke" in desk.run("rollout", "show", rollout)
     assert desk.json("rollout", "list", "--state", "halted")["rollouts"][0]["id"] == rollout
+    assert "the version is missing" in desk.fails("rollout", "fallback", rollout, "smoke")
+    office.release("1.0.1")
+    back = rollout + 1
+    assert desk.run("rollout", "fallback", rollout, "smoke", "--to", "1.0.1") == f"rollout {back} brings them back\n"
+    assert desk.json("rollout", "show", rollout)["fallback"] == back and desk.json("rollout", "show", back)["fallback_of"] == rollout
+    assert f"rollout {back} returns devices that run 1.5.0 to 1.0.1" in desk.run("rollout", "show", rollout)
+    assert "cancelled" in desk.run("rollout", "cancel", back, "--reason", "no")
     assert "cancelled" in desk.run("rollout", "cancel", rollout, "--reason", "enough")
     assert "is cancelled" in desk.fails("device", "retry", rollout, "dev-001", "again")
     assert desk.run("device", "assign", "dev-001", "lab") == "device dev-001 is in fleet lab\n"
