@@ -104,7 +104,7 @@ bool deliver_is_current(
 	if (recall != NULL && recall->sent && notice_digest_equal(&digest, &recall->digest)) {
 		return true;
 	}
-	if (notice == NULL || !notice_digest_equal(&digest, &notice->digest)
+	if (notice == NULL || notice->answered || !notice_digest_equal(&digest, &notice->digest)
 		|| live_rollout(deliver, notice->rollout) == NULL) {
 		return false;
 	}
@@ -123,6 +123,16 @@ void deliver_answered(struct gate *gate, const char *device)
 	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
 
 	if (notice != NULL) {
+		notice->answered = true;
+	}
+}
+
+void deliver_session_ends(struct gate *gate, const struct session *session)
+{
+	struct told_notice *notice =
+		session->device == NULL ? NULL : told_notice_of(&gate->deliver.told, session->device);
+
+	if (notice != NULL && notice->answered && notice->session == session->number) {
 		told_notice_drop(&gate->deliver.told, notice);
 	}
 }
@@ -234,6 +244,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 			told->attempt = offer->attempt;
 			told->release_id = offer->release_id;
 			told->session = session->number;
+			told->answered = false;
 			err = deliver_send(
 				gate, session, offer->device, offer->topic, offer->fleet, payload, length);
 			if (err != OTA_OK) {

@@ -276,6 +276,10 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 	if (device->rollout != event->rollout || device->facts.attempt != event->attempt) {
 		return;
 	}
+	/* It has gone to another broker, which has claimed it since: that one's notice counts. */
+	if (device->told_by && strcmp(device->told_by, fold->broker) != 0) {
+		return;
+	}
 	if (!fold_advance(fold, device, &input, NULL, done)) {
 		return;
 	}
@@ -283,8 +287,10 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 		(void)snprintf(device->facts.error, sizeof(device->facts.error), "%s", event->error);
 	} else if (strcmp(event->error, "not_connected") == 0
 		|| strcmp(event->error, "not_listening") == 0) {
-		/* It says so itself when it is back. */
-		device->listening = 0;
+		/* It says so itself when it is back; it may have said so already, to another broker. */
+		if (device->session == device->facts.told_session) {
+			device->listening = 0;
+		}
 	} else {
 		device->facts.not_before_ms = event->at_ms + UNDELIVERED_PAUSE_MS;
 	}

@@ -41,6 +41,7 @@ struct fold_device {
 	struct update_facts facts;
 	struct update_limits limits;
 	const char *target;
+	const char *told_by; /* the broker that claimed it last, NULL: none */
 	int64_t retell_ms;
 	int64_t step_ms; /* time of its last step */
 	int failed;      /* attempts that failed in this batch */

@@ -84,7 +84,8 @@ enum {
 	R_RETRIES,
 	R_REBOOT,
 	R_GATEWAY,
-	R_BOOT_ID
+	R_BOOT_ID,
+	R_TOLD_BY
 };
 
 static enum ota_err read_update(
@@ -108,6 +109,7 @@ static enum ota_err read_update(
 	device->facts.not_before_ms = pg_int(facts, row, R_NOT_BEFORE);
 	(void)snprintf(device->facts.error, sizeof(device->facts.error), "%s", error ? error : "");
 	device->retell_ms = pg_int(facts, row, R_RETELL);
+	device->told_by = pg_text(facts, row, R_TOLD_BY);
 	device->target = pg_text(facts, row, R_TARGET);
 	device->limits.download_ms = pg_int(facts, row, R_DOWNLOAD);
 	device->limits.health_ms = pg_int(facts, row, R_HEALTH);

@@ -6,7 +6,7 @@ RETURNS TABLE (n bigint, known boolean, fleet text, fleet_from text, version tex
     listening boolean, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
     boots integer, boots_since_ms bigint, deadline_ms bigint, not_before_ms bigint, error text,
     retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean,
-    gateway text, boot_id text)
+    gateway text, boot_id text, told_by text)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- The facts of these devices and of the update each of them is in (the one it was told of, else the newest it waits for).
 -- Locks the updates, in a fixed order, so that an operator's halt and a device's report do not overwrite each other.
@@ -22,7 +22,7 @@ BEGIN
            (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, (extract(epoch FROM u.retell_at) * 1000)::bigint,
            l.version, (extract(epoch FROM r.download_timeout) * 1000)::bigint,
            (extract(epoch FROM r.health_timeout) * 1000)::bigint, r.retries,
-           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id
+           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id, u.broker
       FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
       LEFT JOIN ota.device d ON d.device_id = i.id
       LEFT JOIN LATERAL (
@@ -117,12 +117,14 @@ BEGIN
     END IF;
 
     IF cardinality(d_id) > 0 THEN
+        -- A slot is its broker's: who has moved on to another one waits for the next.
         UPDATE ota.device_update u
            SET ready = d.listening,
-               granted_at = CASE WHEN d.listening THEN u.granted_at END
+               granted_at = CASE WHEN d.listening AND u.broker = d.broker THEN u.granted_at END
           FROM unnest(d_id, d_listening) AS x (id, listening)
           JOIN ota.device d ON d.device_id = x.id
-         WHERE x.listening IS NOT NULL AND u.device_id = x.id AND u.state = 'pending' AND u.ready <> d.listening;
+         WHERE x.listening IS NOT NULL AND u.device_id = x.id AND u.state = 'pending'
+           AND (u.ready <> d.listening OR u.granted_at IS NOT NULL AND u.broker <> d.broker);
         PERFORM ota.broker_join(i_devices)
           FROM (SELECT array_agg(x.id) AS i_devices
                   FROM unnest(d_id, d_new, d_fleet, d_version) AS x (id, new, fleet, version)

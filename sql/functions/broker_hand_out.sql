@@ -98,10 +98,13 @@ COMMENT ON FUNCTION ota.broker_claim(text, integer) IS 'Plugin: take the devices
 CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text, via text)
 LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    -- A recall is the broker's that serves the device now, whoever told it; of a device that is away it waits.
     WITH picked AS (
-        SELECT u.rollout_id, u.device_id FROM ota.device_update u
-         WHERE u.recall AND u.broker = i_broker
-         LIMIT i_limit FOR UPDATE SKIP LOCKED
+        SELECT u.rollout_id, u.device_id
+          FROM ota.device_update u
+          JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
+         WHERE u.recall
+         LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), taken AS (
         UPDATE ota.device_update u SET recall = false
           FROM picked p WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id

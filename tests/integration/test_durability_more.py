@@ -137,6 +137,26 @@ def test_device_moves_to_another_broker_in_mid_update(site):
     site.wait_device("dev-1", connected=True, version="1.5.0", broker="broker-2")
 
 
+def test_late_word_of_the_broker_that_a_device_has_left(site):
+    """The slot was claimed before the device moved; "not connected" comes when it listens elsewhere already."""
+    site.add_broker("broker-2")
+    site.quick_plan(wait="0.2 seconds", first=99)
+    site.release("1.5.0")
+    device = site.device("dev-1", site.brokers[1])
+    site.wait_device("dev-1", listening=True, broker="broker-2")
+    site.db.execute("UPDATE ota.device SET broker = 'broker-1' WHERE device_id = 'dev-1'")
+    site.db.execute("CREATE FUNCTION public.moves() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    " UPDATE ota.device SET broker = 'broker-2' WHERE device_id = NEW.device_id;"
+                    " NEW.told_session := 1; RETURN NEW; END $$")
+    site.db.execute("CREATE TRIGGER moves BEFORE UPDATE ON ota.device_update FOR EACH ROW WHEN (OLD.state = 'pending' AND"
+                    " NEW.state = 'notified' AND NEW.broker = 'broker-1') EXECUTE FUNCTION public.moves()")
+    rollout = site.start_rollout("default", "1.5.0", "quick")
+    site.wait_event("undelivered", "dev-1")
+    site.update_all([device], "1.5.0")
+    site.wait_rollout(rollout, "completed")
+    assert len(device.notices()) == 1
+
+
 # -- the state directory
 
 

@@ -25,6 +25,8 @@ struct told_notice {
 	int64_t session;
 	int64_t deadline_ms; /* wall clock; 0: none */
 	int32_t attempt;
+	bool
+		answered; /* no copy may be delivered any more; kept so that the same offer is not told again in this session */
 	struct notice_digest digest; /* of the payload that was sent, byte for byte */
 	UT_hash_handle hh;
 };
