@@ -17,7 +17,8 @@ readonly OTA_PACKAGES_RUN="gcc make cmake pkg-config libc6-dev libssl-dev libpq-
 # shellcheck disable=SC2034
 readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev valgrind shellcheck binutils mosquitto-clients
 	postgresql-15-plpgsql-check postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
-	python3-paho-mqtt python3-psycopg2 python3-cryptography"
+	python3-paho-mqtt python3-psycopg2 python3-cryptography
+	spin pgbouncer haproxy"
 
 OTA_TMP=
 _ota_started=$(date +%s.%N)

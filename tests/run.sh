@@ -3,7 +3,7 @@
 #
 # tests/run.sh [--quick] [--only PART]...
 #   --quick      one compiler, the installed broker alone, no memory checkers, no fuzzing
-#   --only PART  unit, lint, sql, integration, fuzz, sanitize or valgrind; may be given several times
+#   --only PART  unit, lint, model, sql, integration, fuzz, sanitize or valgrind; may be given several times
 #
 # The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
 # OTA_TEST_BUILD names another folder for the builds than build-test.
@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 
-readonly PARTS="unit lint sql integration fuzz sanitize valgrind"
+readonly PARTS="unit lint model sql integration fuzz sanitize valgrind"
 readonly FUZZ_SECONDS=10
 
 usage() {
@@ -136,6 +136,18 @@ part_lint() {
 	done
 	result lint "$passed" "$failed" "$(ota_since "$from")"
 	[ -n "$quick" ] || build clang -DCMAKE_C_COMPILER=clang -DOTA_WERROR=ON || true
+}
+
+# --- model ----------------------------------------------------------------------------------------
+
+part_model() {
+	local from passed failed log=$logs/model.log
+	from=$(date +%s.%N)
+	ota_run "model: spin" "$log" "$OTA_ROOT/tests/model/run.sh" || grep 'FAIL' "$log" | head -n 30 | sed 's/^/        /'
+	passed=$(grep -cE '^ *ok ' "$log" || true)
+	failed=$(grep -cE '^ *FAIL ' "$log" || true)
+	[ "$passed" != 0 ] || [ "$failed" != 0 ] || failed=1
+	result "model" "$passed" "$failed" "$(ota_since "$from")"
 }
 
 # --- SQL ------------------------------------------------------------------------------------------
