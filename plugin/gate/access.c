@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ota/gate/control.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
 #include "ota/gate/push.h"
@@ -37,6 +38,54 @@ static bool is_current_of_child(const struct gate *gate,
 		&& deliver_is_current(gate, device, check->payload, check->payloadlen);
 }
 
+/*
+ * Is it a subscription to another device's notify topic by its very name, of a client that is neither a gateway nor an operator?  Those
+ * with wildcards pass, as monitors need them; they hear no notice either, see deliver_is_current().
+ */
+static bool overhears(const struct gate *gate, const struct mosquitto_evt_acl_check *check,
+	const struct policy_topic *topic, const char *identity)
+{
+	return check->access == MOSQ_ACL_SUBSCRIBE && topic->subject == POLICY_NOTIFY && topic->exact
+		&& topic->placeholder == TOPIC_DEVICE && !policy_own(topic, identity)
+		&& !control_allows(gate, mosquitto_client_username(check->client))
+		&& !via_may_listen(gate, identity);
+}
+
+static int deny_overhearing(struct gate *gate, const struct mosquitto_evt_acl_check *check)
+{
+	emit_denied(gate, check->client, check->topic,
+		"a client may subscribe by name to its own notify topic only, a gateway (ota.assign_gateway) and "
+		"users of control_users to others'");
+	return MOSQ_ERR_ACL_DENIED;
+}
+
+/* A filter of a shared subscription, $share/<group>/<filter>: what is shared is asked for like any other. */
+__attribute__((noinline)) static int check_shared(
+	struct gate *gate, const struct mosquitto_evt_acl_check *check)
+{
+	static const char share[] = "$share/";
+	const char *filter;
+	struct policy_topic topic;
+	unsigned candidates;
+
+	if (strncmp(check->topic, share, sizeof(share) - 1) != 0) {
+		return gate->others;
+	}
+	filter = strchr(check->topic + sizeof(share) - 1, '/');
+	if (filter == NULL) {
+		return gate->others;
+	}
+	filter++;
+	candidates = policy_candidates(&gate->policy, filter);
+	if (candidates != 0) {
+		candidates = policy_narrow(&gate->policy, filter, candidates);
+	}
+	policy_sort(&gate->policy, filter, candidates, &topic);
+	return overhears(gate, check, &topic, gate_identity(gate, check->client))
+		? deny_overhearing(gate, check)
+		: gate->others;
+}
+
 /* A topic that looks like one of ours. */
 __attribute__((noinline)) static int check_ours(
 	struct gate *gate, const struct mosquitto_evt_acl_check *check, unsigned candidates)
@@ -70,7 +119,8 @@ __attribute__((noinline)) static int check_ours(
 		return MOSQ_ERR_ACL_DENIED;
 	}
 	if (answer == POLICY_OTHERS) {
-		return gate->others;
+		return overhears(gate, check, &topic, identity) ? deny_overhearing(gate, check)
+														: gate->others;
 	}
 	if (check->access == MOSQ_ACL_SUBSCRIBE) {
 		presence_subscribe(gate, check->client, &topic);
@@ -100,7 +150,7 @@ int access_on_check(int event, void *data, void *userdata)
 		candidates = policy_narrow(&gate->policy, check->topic, candidates);
 	}
 	if (candidates == 0) {
-		return gate->others;
+		return check->access == MOSQ_ACL_SUBSCRIBE ? check_shared(gate, check) : gate->others;
 	}
 	return check_ours(gate, check, candidates);
 }

@@ -401,6 +401,7 @@ static void take(struct gate *gate, struct change *change)
 		break;
 	case CHANGE_GATEWAYS:
 		via_set_gateways(&gate->via, change->text);
+		gate->via.known = true;
 		break;
 	case CHANGE_ROLLOUT:
 		take_rollout(gate, change);

@@ -137,7 +137,7 @@ enum policy_answer policy_decide(enum policy_access access, const struct policy_
 		return POLICY_DENY;
 	case POLICY_SUBSCRIBE:
 	case POLICY_UNSUBSCRIBE:
-		/* Wildcards and others' topics leak nothing: notices are directed to one client. */
+		/* Wildcards leak nothing: notices are directed to one client.  Others' topics by name: see access.c. */
 		if (topic->subject == POLICY_NOTIFY && policy_own(topic, identity)) {
 			return POLICY_ALLOW;
 		}

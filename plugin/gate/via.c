@@ -56,16 +56,26 @@ void via_clear(struct via *via)
 	via_set_gateways(via, NULL);
 }
 
-bool via_may_report(const struct gate *gate, const char *identity, const struct policy_topic *topic)
+static bool is_gateway(const struct gate *gate, const char *identity)
 {
 	struct via_gateway *gateway = NULL;
 
-	if (topic->subject != POLICY_STATUS || !topic->exact || topic->placeholder != TOPIC_DEVICE
-		|| identity == NULL || !topic_id_valid(identity, strlen(identity))) {
+	if (identity == NULL || !topic_id_valid(identity, strlen(identity))) {
 		return false;
 	}
 	HASH_FIND(hh, gate->via.gateways, identity, strlen(identity), gateway);
 	return gateway != NULL;
+}
+
+bool via_may_listen(const struct gate *gate, const char *identity)
+{
+	return !gate->via.known || is_gateway(gate, identity);
+}
+
+bool via_may_report(const struct gate *gate, const char *identity, const struct policy_topic *topic)
+{
+	return topic->subject == POLICY_STATUS && topic->exact && topic->placeholder == TOPIC_DEVICE
+		&& is_gateway(gate, identity);
 }
 
 struct via_child *via_child_of(const struct via *via, const char *gateway, const char *device)

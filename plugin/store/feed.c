@@ -182,7 +182,8 @@ enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why
 	}
 	names = PQntuples(rows) > 0 ? pg_text(rows, 0, 0) : NULL;
 	names = names ? names : "";
-	if (strcmp(names, feed->gateways ? feed->gateways : "") == 0) {
+	/* The first list is told even when it is empty: the gate waits for it. */
+	if (feed->gateways && strcmp(names, feed->gateways) == 0) {
 		goto out;
 	}
 	copy = strdup(names);

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from harness import wait_for
-from harness.raw import NOT_AUTHORISED
+from harness.raw import NOT_AUTHORISED, RawClient
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -225,3 +225,39 @@ def test_flood_of_refusals_is_bounded_and_hides_nobody(arena):
     assert arena.db.value("SELECT count(*) FROM ota.denied") - before < 100
     flooder.close()
     arena.unharmed()
+
+
+@pytest.mark.brokers
+@pytest.mark.parametrize("version", [4, 5])
+def test_another_devices_topic_by_name(bare_site, broker_version, version):
+    """Refused by name, also as a shared subscription; its own, its gateway's and an operator's is none of that."""
+    site = bare_site
+    site.add_broker(version=broker_version, control_users="boss")
+    site.db.execute("SELECT ota.assign_gateway('beacon-1', 'hub')")
+    no = 0x80 if version == 4 else NOT_AUTHORISED
+    spy = RawClient(site.broker, "spy", version, username="mallory")
+    # Who is a gateway is known a moment after the start; until then nobody is refused.
+    wait_for(lambda: spy.subscribe("devices/dev-1/ota/available") == no, 10, site.broker.log)
+    for topic_filter in ("devices/dev-1/ota/available", "devices/beacon-1/ota/available", "$share/g/devices/dev-1/ota/available",
+                         "$share/g/devices/nobody/ota/available"):
+        assert spy.subscribe(topic_filter) == no, topic_filter
+    rows = wait_for(lambda: len(rows := site.db.rows("SELECT DISTINCT topic, client, reason FROM ota.denied")) == 4 and rows, 10)
+    assert {row["client"] for row in rows} == {"spy"} and all("by name to its own" in row["reason"] for row in rows)
+    for topic_filter in ("devices/spy/ota/available", "devices/+/ota/available", "devices/dev-1/#", "#", "fleet/pumps/ota/available",
+                         "$share/g/devices/+/ota/available", "$share/g/devices/spy/ota/available", "devices/dev-1/ota/status",
+                         "devices/dev-1/ota/available/x", "$share/g/chat/dev-1"):
+        assert spy.subscribe(topic_filter) == 1, topic_filter
+    boss = RawClient(site.broker, "desk", version, username="boss")
+    hub = RawClient(site.broker, "hub", version)
+    for client in (boss, hub):
+        for topic_filter in ("devices/dev-1/ota/available", "devices/beacon-1/ota/available", "$share/g/devices/dev-1/ota/available"):
+            assert client.subscribe(topic_filter) == 1, (client.client_id, topic_filter)
+    # Listening is not being told: the notice goes to the device alone.
+    device = site.device("dev-1")
+    site.wait_device("dev-1", listening=True, version="1.0.0")
+    site.quick_plan()
+    site.release("1.5.0")
+    site.start_rollout("default", "1.5.0", "quick", "emergency: everybody at once")
+    device.wait_notice()
+    for client in (spy, boss, hub):
+        assert client.ping() and not [topic for topic, _ in client.messages if topic.endswith("/available")], client.messages

@@ -40,6 +40,7 @@ struct via_child {
 
 struct via {
 	struct via_gateway *gateways;
+	bool known; /* the store has said who is one */
 	struct via_child *children;
 	struct limit_kept limits; /* of reports, for devices whose gateway is away */
 };
@@ -53,6 +54,11 @@ void via_set_gateways(struct via *via, const char *names);
 /* May this client report on this topic for another device, as far as is known here? */
 OTA_MUST_USE bool via_may_report(
 	const struct gate *gate, const char *identity, const struct policy_topic *topic);
+/*
+ * May this client subscribe by name to another device's notify topic, as a gateway: it is one, or nobody has said yet who is?  For which
+ * devices it speaks is not looked at: what it gets is decided when a notice is delivered.
+ */
+OTA_MUST_USE bool via_may_listen(const struct gate *gate, const char *identity);
 /* Note that the gateway speaks for the device.  OTA_ERR_FULL: it has too many; OTA_ERR_NOMEM. */
 OTA_MUST_USE enum ota_err via_speaks(
 	struct gate *gate, struct session *gateway, const char *device);
