@@ -29,14 +29,7 @@ table='' absent=''
 
 forky_packages="libmosquitto1 libc6 libcjson1 libdlt3 libmicrohttpd12t64 libpicohttpparser1 libssl3t64
 	libsystemd0 libwrap0 libgnutls30t64 zlib1g libzstd1 libp11-kit0 libidn2-0 libunistring5 libtasn1-6
-	libhogweed6t64 libnettle8t64 libgmp10 libffi8"
-
-# The Debian archive this machine uses, for building other suites' sources from it: address and keyring.
-debian_archive() {
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(ORIGIN) $(LABEL) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
-		awk '$1 == "Debian" && $2 == "Debian" && $3 !~ /-/ { print $4; exit }'
-}
+	libhogweed6t64 libnettle8t64 libgmp10 libffi8 libedit2 libbsd0 libmd0 libtinfo6"
 
 # apt with its own sources, lists and cache: in_suite suite command...
 in_suite() {
@@ -51,10 +44,10 @@ in_suite() {
 # Reads a suite's package list into the cache.
 open_suite() {
 	local suite=$1 dir=$cache/apt/$1 archive keyring
-	archive=$(debian_archive)
+	archive=$(ota_debian_archive)
 	if [ -z "$archive" ]; then # a machine whose lists were never read
 		ota_as_root apt-get update -q >&2 || return 1
-		archive=$(debian_archive)
+		archive=$(ota_debian_archive)
 	fi
 	[ -n "$archive" ] || return 1
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -110,7 +103,7 @@ offer() {
 
 # Gets one of the unpacked brokers: unpacked name getter, then runs `broker_command name` for its command.
 unpacked() {
-	local name=$1 getter=$2 dir=$cache/$1-$architecture command
+	local name=$1 getter=$2 dir=$cache/$1-$architecture.2 command # .2: the second list of packages
 	mkdir -p "$cache"
 	exec 8>"$cache/.lock"
 	flock 8 # several test runs share the cache

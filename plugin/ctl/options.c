@@ -206,6 +206,11 @@ static enum ota_err read_file(
 	return err;
 }
 
+void connection_defaults(struct connection *connection)
+{
+	*connection = (struct connection){ .host = "localhost", .protocol = 4, .timeout_s = 10 };
+}
+
 enum ota_err connection_init(struct connection *connection, struct ota_why *why)
 {
 	const char *folder = getenv("XDG_CONFIG_HOME");
@@ -213,7 +218,7 @@ enum ota_err connection_init(struct connection *connection, struct ota_why *why)
 	char path[LINE_MAX_BYTES];
 	int length;
 
-	*connection = (struct connection){ .host = "localhost", .protocol = 4, .timeout_s = 10 };
+	connection_defaults(connection);
 	if (folder && *folder) {
 		length = snprintf(path, sizeof(path), "%s/mosquitto_ota", folder);
 	} else if (home && *home) {

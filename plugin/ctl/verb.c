@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ota/ctl/commands.h"
+#include "ota/ctl/program.h"
 
 #define POSITIONAL(name, member, help)                \
 	{                                                 \
@@ -245,8 +246,8 @@ static void print_argument(const struct argument *argument)
 
 void verb_help(const struct verb *verb)
 {
-	(void)printf("usage: mosquitto_ota [connection options] %s%s%s", verb->group,
-		*verb->group ? " " : "", verb->name);
+	(void)printf(
+		"usage: %s %s%s%s", program_usage, verb->group, *verb->group ? " " : "", verb->name);
 	for (size_t i = 0; i < VERB_ARGUMENTS_MAX && verb->arguments[i].name; i++) {
 		const struct argument *argument = &verb->arguments[i];
 

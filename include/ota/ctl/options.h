@@ -35,6 +35,9 @@ struct connection {
 	size_t text_count;
 };
 
+/* The defaults alone. */
+void connection_defaults(struct connection *connection);
+
 /* The defaults, and the options of $XDG_CONFIG_HOME/mosquitto_ota or ~/.config/mosquitto_ota when there is one. */
 OTA_MUST_USE enum ota_err connection_init(struct connection *connection, struct ota_why *why);
 void connection_free(struct connection *connection);
