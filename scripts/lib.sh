@@ -11,14 +11,19 @@ export OTA_ROOT
 
 # What building and running needs, what the tests need on top of it.
 # shellcheck disable=SC2034 # read by the scripts that source this file
-readonly OTA_PACKAGES_RUN="gcc make cmake pkg-config libc6-dev libssl-dev libpq-dev libcjson-dev
-	mosquitto mosquitto-dev libmosquitto-dev libcurl4-openssl-dev uthash-dev
+readonly OTA_PACKAGES_BUILD="gcc make cmake pkg-config libc6-dev libssl-dev libpq-dev libcjson-dev
+	mosquitto mosquitto-dev libmosquitto-dev uthash-dev dpkg-dev"
+# shellcheck disable=SC2034
+readonly OTA_PACKAGES_RUN="$OTA_PACKAGES_BUILD libcurl4-openssl-dev
 	postgresql postgresql-client openssl python3-minimal nginx-light"
 # shellcheck disable=SC2034
 readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev valgrind shellcheck binutils mosquitto-clients
 	postgresql-15-plpgsql-check postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
 	python3-paho-mqtt python3-psycopg2 python3-cryptography
 	spin pgbouncer haproxy"
+
+# shellcheck disable=SC2034 # what testing the Debian package needs in addition
+readonly OTA_PACKAGES_PACKAGE="debootstrap debian-archive-keyring lintian iproute2"
 
 OTA_TMP=
 _ota_started=$(date +%s.%N)
@@ -255,6 +260,13 @@ ota_install() {
 		cat "$OTA_TMP/apt.log" >&2
 		ota_die "could not install: $missing"
 	fi
+}
+
+# The Debian archive this machine uses, for what else is fetched from it.
+ota_debian_archive() {
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(ORIGIN) $(LABEL) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+		awk '$1 == "Debian" && $2 == "Debian" && $3 !~ /-/ { print $4; exit }'
 }
 
 # --- build ----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 #
 # tests/run.sh [--quick] [--only PART]...
 #   --quick      one compiler, the installed broker alone, no memory checkers, no fuzzing
-#   --only PART  unit, lint, model, sql, integration, fuzz, sanitize or valgrind; may be given several times
+#   --only PART  unit, lint, model, sql, integration, package, fuzz, sanitize or valgrind; may be given several times
 #
 # The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
 # OTA_TEST_BUILD names another folder for the builds than build-test.
@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 
-readonly PARTS="unit lint model sql integration fuzz sanitize valgrind"
+readonly PARTS="unit lint model sql integration package fuzz sanitize valgrind"
 readonly FUZZ_SECONDS=10
 
 usage() {
@@ -255,6 +255,25 @@ part_integration() {
 	get_brokers
 	build_gcc || return 0
 	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((2 * $(nproc)))"
+}
+
+# --- the Debian package ---------------------------------------------------------------------------
+
+part_package() {
+	local from passed failed log=$logs/package.log
+	build package -DBUILD_TESTING=OFF -DOTA_BUILD_DEVICES=OFF -DCMAKE_INSTALL_PREFIX=/usr || return 0
+	# shellcheck disable=SC2086 # a list of names
+	ota_install $OTA_PACKAGES_PACKAGE
+	from=$(date +%s.%N)
+	ota_run "package in a clean root" "$log" "$OTA_ROOT/tests/package/run.sh" "$builds/package" || true
+	passed=$(grep -c '^ok - ' "$log" || true)
+	failed=$(grep -c '^not ok - ' "$log" || true)
+	if [ "$failed" = 0 ] && ! grep -q '^# all claims were looked at' "$log"; then
+		failed=1
+		show "$log" 30
+	fi
+	grep -A12 '^not ok - ' "$log" | head -n 60 | sed 's/^/        /' || true
+	result "package" "$passed" "$failed" "$(ota_since "$from")"
 }
 
 # --- memory and races -----------------------------------------------------------------------------

@@ -1,0 +1,47 @@
+#!/bin/sh
+# A device in forty lines: hears of an update, downloads and checks it, "reboots" into it, and reports.  For trying things
+# out, and for reading: the protocol needs nothing more.
+#
+# device.sh ID [VERSION [OPTION OF mosquitto_pub]...]
+#
+# Runs until it is ended; VERSION (1.0.0) is what it runs first.  Needs mosquitto-clients, jq and curl.
+set -eu
+
+[ $# -ge 1 ] || {
+	echo "usage: device.sh ID [VERSION [OPTION OF mosquitto_pub]...]" >&2
+	exit 2
+}
+id=$1
+version=${2:-1.0.0}
+[ $# -lt 2 ] || shift
+shift
+image=$(mktemp)
+trap 'rm -f "$image"' EXIT
+trap 'exit 0' INT TERM
+
+# Publishes the reports on standard input, one a line, in one session.
+report() { mosquitto_pub "$@" -i "$id" -q 1 -t "devices/$id/ota/status" -l; }
+
+status() { printf '{"version":"%s","status":"%s"}\n' "$version" "$1"; }
+
+status IDLE | report "$@"
+while :; do
+	# A notice arrives in a session that listens for it; it is also the sign that the device is there.
+	notice=$(mosquitto_sub "$@" -i "$id" -q 1 -t "devices/$id/ota/available" -C 1)
+	[ "$(printf '%s' "$notice" | jq -r .action)" != cancel ] || continue
+	told=$(printf '%s' "$notice" | jq -r .version)
+	echo "$id: $version, told of $told"
+	status DOWNLOADING | report "$@"
+	if ! curl -fsS -o "$image" "$(printf '%s' "$notice" | jq -r .url)"; then
+		printf '{"version":"%s","status":"FAILED","error":"DOWNLOAD_FAILED"}\n' "$version" | report "$@"
+		continue
+	fi
+	if ! printf '%s  %s\n' "$(printf '%s' "$notice" | jq -r .sha256)" "$image" | sha256sum --check --status; then
+		printf '{"version":"%s","status":"FAILED","error":"HASH_MISMATCH"}\n' "$version" | report "$@"
+		continue
+	fi
+	{ status APPLYING && status REBOOTING; } | report "$@"
+	version=$told # the next session runs the new firmware
+	status SUCCESS | report "$@"
+	echo "$id: runs $version"
+done
