@@ -88,6 +88,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir views/device_history.sql
 \ir views/fleet_versions.sql
 \ir views/rollout_progress.sql
+\ir views/table_comments.sql
 
 \ir roles/roles.sql
 
