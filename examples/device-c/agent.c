@@ -1,0 +1,381 @@
+#include "agent.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bootctl.h"
+#include "download.h"
+#include "journal.h"
+#include "link.h"
+#include "notice.h"
+#include "platform.h"
+
+enum {
+	ACKNOWLEDGE_MS = 5000,
+	CONNECT_MS = 10000
+};
+
+/* Why a download ends before its time: what poll() has seen. */
+enum interrupt {
+	INTERRUPT_NONE,
+	INTERRUPT_RECALLED,
+	INTERRUPT_SUPERSEDED
+};
+
+static const struct config *settings;
+static struct bootctl boot;
+static struct journal journal;
+static struct notice notice; /* being worked on */
+static char running;         /* slot */
+static char boot_id[17];
+static char last_status[16]; /* of the update at hand */
+static unsigned said_in;     /* the connection that has heard from us */
+static uint64_t quarter;     /* of the download that was reported last */
+static enum interrupt interrupt;
+
+/* --- reports --- */
+
+/* Acknowledged within `wait_ms`?  `number_name` NULL: no number. */
+static bool report(const char *status, const char *error, const char *number_name, uint64_t number,
+	uint64_t wait_ms)
+{
+	static char text[4096];
+	char now[32] = "";
+	struct tm parts = { 0 };
+	const time_t seconds = time(NULL);
+
+	(void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
+	json_begin();
+	cJSON *body = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(body, "version", bootctl_slot(&boot, running)->version);
+	cJSON_AddStringToObject(body, "status", status);
+	cJSON_AddStringToObject(body, "slot", (const char[]){ running, '\0' });
+	cJSON_AddStringToObject(body, "bootId", boot_id);
+	cJSON_AddStringToObject(body, "ts", now);
+	if (settings->hardware[0]) {
+		cJSON_AddStringToObject(body, "hardware", settings->hardware);
+	}
+	if (journal.attempt) {
+		cJSON_AddNumberToObject(body, "attempt", (double)journal.attempt);
+	}
+	if (error && error[0]) {
+		cJSON_AddStringToObject(body, "error", error);
+	}
+	if (number_name) {
+		cJSON_AddNumberToObject(body, number_name, (double)number);
+	}
+	if (status == journal.status) { /* the outcome */
+		cJSON_AddStringToObject(body, "previousVersion", journal.previous);
+		cJSON_AddRawToObject(body, "checks", journal.checks[0] ? journal.checks : "{}");
+	}
+	if (!cJSON_PrintPreallocated(body, text, (int)sizeof(text), false)) {
+		return false;
+	}
+	(void)snprintf(last_status, sizeof(last_status), "%s", status);
+	said_in = link_session();
+	printf("report: %s\n", text);
+	return link_report(text, wait_ms);
+}
+
+static void report_outcome(void)
+{
+	if (report(journal.status, journal.error, NULL, 0, ACKNOWLEDGE_MS)) {
+		journal.acknowledged = true;
+		(void)journal_save(&journal);
+	}
+}
+
+/* The outcome is on the disk before it is told, so it is told in the end. */
+static void finish(const char *status, const char *error)
+{
+	journal.step = JOURNAL_DONE;
+	journal.acknowledged = false;
+	(void)snprintf(journal.status, sizeof(journal.status), "%s", status);
+	if (error != journal.error) { /* after a boot, the reason is there already */
+		(void)snprintf(journal.error, sizeof(journal.error), "%s", error);
+	}
+	(void)journal_save(&journal);
+	report_outcome();
+}
+
+static void say_again(void)
+{
+	if (journal.step == JOURNAL_DONE && !journal.acknowledged) {
+		report_outcome();
+	} else if (journal.step != JOURNAL_WORKING) {
+		(void)report("IDLE", NULL, NULL, 0, 0);
+	} else if (last_status[0]) {
+		(void)report(last_status, NULL, NULL, 0, 0);
+	}
+}
+
+/* A new connection: what is going on here? */
+static void greet(void)
+{
+	if (link_session() != 0 && link_session() != said_in) {
+		say_again();
+	}
+}
+
+/* --- during a download --- */
+
+static bool poll(void)
+{
+	static struct notice other; /* large */
+	char key[sizeof(journal.key)] = "";
+	size_t size = 0;
+	const char *text = NULL;
+
+	link_service(0);
+	greet();
+	while (interrupt == INTERRUPT_NONE && (text = link_take(&size)) != NULL) {
+		if (notice_parse(&other, text, size)) {
+			continue;
+		}
+		journal_key(&other, key, sizeof(key));
+		if (other.recall) {
+			interrupt = (other.has_rollout ? other.rollout == journal.rollout
+										   : strcmp(other.version, journal.version) == 0)
+				? INTERRUPT_RECALLED
+				: INTERRUPT_NONE;
+		} else if (strcmp(key, journal.key) == 0) {
+			say_again();
+		} else {
+			interrupt = INTERRUPT_SUPERSEDED;
+			link_put_back();
+		}
+	}
+	return interrupt == INTERRUPT_NONE;
+}
+
+static void progress(uint64_t received)
+{
+	if (4 * received / notice.size > quarter) {
+		quarter = 4 * received / notice.size;
+		(void)report("DOWNLOADING", NULL, "progress", 25 * quarter, 0);
+	}
+}
+
+/* --- an update, until the reboot --- */
+
+static void postpone(const char *why)
+{
+	/* What has been downloaded is kept for the next attempt. */
+	(void)report("DEFERRED", why, "retryAfter", settings->defer_seconds, 0);
+	journal_forget(&journal);
+}
+
+/* From here on a recall comes too late. */
+static void install(void)
+{
+	struct slot content = { .size = notice.size, .sequence = notice.sequence };
+
+	memcpy(content.version, notice.version, sizeof(content.version));
+	memcpy(content.sha256, notice.sha256_hex, sizeof(content.sha256));
+	(void)report("APPLYING", NULL, NULL, 0, 0);
+	if (!bootctl_stage(&boot, &content, settings->boot_attempts)) {
+		finish("FAILED", "SLOT_WRITE_FAILED");
+		return;
+	}
+	(void)report("REBOOTING", NULL, NULL, 0, ACKNOWLEDGE_MS);
+	link_close();
+	platform_reboot();
+}
+
+/* `code`: what notice_verify() has found. */
+static void work(const char *code)
+{
+	static const struct download_hooks hooks = { poll, progress, link_socket };
+	const char *wait = NULL;
+
+	quarter = 0;
+	interrupt = INTERRUPT_NONE;
+	if (!code && (wait = platform_not_ready()) != NULL) {
+		postpone(wait);
+		return;
+	}
+	if (!code) {
+		/* Not before: a forged notice must not cost the image to fall back to. */
+		bootctl_clear_inactive(&boot);
+		(void)report("DOWNLOADING", NULL, NULL, 0, 0);
+		code = download_run(settings, &notice, &hooks);
+	}
+	if (!code) {
+		(void)report("VERIFYING", NULL, NULL, 0, 0);
+		code = notice_verify_file(&notice);
+	}
+	if (!code && (wait = platform_not_ready()) != NULL) { /* it may have become busy meanwhile */
+		postpone(wait);
+		return;
+	}
+	if (!code && poll()) {
+		install();
+	} else if (interrupt == INTERRUPT_RECALLED) {
+		platform_part_remove();
+		journal_forget(&journal);
+		(void)report("IDLE", NULL, NULL, 0, 0);
+	} else if (interrupt == INTERRUPT_SUPERSEDED) {
+		journal_forget(&journal);
+	} else if (code) {
+		if (strcmp(code, "BAD_SIGNATURE") == 0) {
+			platform_part_remove();
+		}
+		finish("FAILED", code);
+	}
+}
+
+static void take_up(const char *text, size_t size)
+{
+	const struct slot *now = bootctl_slot(&boot, running);
+	const char *code = notice_verify(&notice, settings, boot.sequence);
+
+	if (boot.reverted) { /* the last update's end must not be taken for this one's */
+		boot.reverted = '\0';
+		(void)bootctl_save(&boot);
+	}
+	journal = (struct journal){ .step = JOURNAL_WORKING,
+		.slot = bootctl_inactive(&boot),
+		.rollout = notice.rollout,
+		.attempt = notice.attempt,
+		.notice_size = size };
+	journal_key(&notice, journal.key, sizeof(journal.key));
+	memcpy(journal.version, notice.version, sizeof(journal.version));
+	memcpy(journal.previous, now->version, sizeof(journal.previous));
+	memcpy(journal.notice, text, size);
+	if (journal_save(&journal) != PLATFORM_OK) {
+		finish("FAILED", "NO_SPACE"); /* an update that would be forgotten is not begun */
+	} else if (strcmp(now->version, notice.version) == 0
+		&& strcmp(now->sha256, notice.sha256_hex) == 0) {
+		finish("SUCCESS", "");
+	} else {
+		work(code);
+	}
+}
+
+static void handle(const char *text, size_t size)
+{
+	char key[sizeof(journal.key)] = "";
+
+	if (notice_parse(&notice, text, size)) {
+		(void)report("FAILED", "BAD_NOTICE", NULL, 0, 0);
+		return;
+	}
+	journal_key(&notice, key, sizeof(key));
+	if (notice.recall) {
+		/* Nothing is being worked on.  The same attempt may be ordered again later. */
+		if (journal.step != JOURNAL_EMPTY && notice.has_rollout
+			&& notice.rollout == journal.rollout) {
+			journal_forget(&journal);
+		}
+	} else if (journal.step == JOURNAL_DONE && strcmp(key, journal.key) == 0) {
+		report_outcome(); /* the same notice again: the broker has not heard us */
+	} else {
+		take_up(text, size);
+	}
+}
+
+/* --- after a boot --- */
+
+/* Every check is asked again until all are good or the time is over. */
+static bool check_health(void)
+{
+	const uint64_t end = platform_now_ms() + settings->health_seconds * 1000;
+	bool good[CONFIG_CHECKS_MAX] = { false };
+	bool all = false;
+
+	while (!all) {
+		link_service(10);
+		all = link_session() != 0;
+		for (size_t i = 0; i < settings->checks; i++) {
+			const uint64_t now = platform_now_ms();
+
+			good[i] = good[i]
+				|| platform_check(settings->check_command[i], running,
+					bootctl_slot(&boot, running)->version, now < end ? end - now : 10);
+			all = all && good[i];
+		}
+		if (!all && platform_now_ms() >= end) {
+			break;
+		}
+		link_service(all ? 0 : 100);
+	}
+	json_begin();
+	cJSON *checks = cJSON_CreateObject();
+
+	/* A device that cannot be reached cannot be repaired: so having reached the broker is a check, too. */
+	cJSON_AddBoolToObject(checks, "mqttConnected", link_session() != 0);
+	for (size_t i = 0; i < settings->checks; i++) {
+		cJSON_AddBoolToObject(checks, settings->check_name[i], good[i]);
+	}
+	(void)cJSON_PrintPreallocated(checks, journal.checks, (int)sizeof(journal.checks), false);
+	return all;
+}
+
+static void judge_trial(void)
+{
+	if (boot.trial != running) {
+		finish("SUCCESS", ""); /* confirmed, and the power failed before it was told */
+	} else if (check_health()) {
+		bootctl_confirm(&boot);
+		finish("SUCCESS", "");
+	} else {
+		printf("health: %s\n", journal.checks);
+		(void)snprintf(journal.error, sizeof(journal.error), "HEALTH_CHECK_FAILED");
+		(void)journal_save(&journal);
+		bootctl_revert(&boot);
+		link_close();
+		platform_reboot();
+	}
+}
+
+/* Where were we?  Decided from what runs and from what is on the disk, never from what was last said. */
+static void after_boot(void)
+{
+	if (journal.step != JOURNAL_WORKING) {
+		return;
+	}
+	if (running == journal.slot) {
+		judge_trial();
+	} else if (boot.reverted == journal.slot) {
+		/* The boot loader gave the trial up, unless we did and wrote down why. */
+		finish("ROLLED_BACK", journal.error[0] ? journal.error : "BOOT_LOOP");
+	} else if (boot.trial == journal.slot) {
+		platform_reboot(); /* marked, not booted */
+	} else {
+		const uint64_t end = platform_now_ms() + CONNECT_MS;
+
+		(void)snprintf(last_status, sizeof(last_status), "DOWNLOADING");
+		while (link_session() == 0 && platform_now_ms() < end) {
+			link_service(100); /* not needed, but then somebody sees what goes on */
+		}
+		const char *code = notice_parse(&notice, journal.notice, journal.notice_size);
+
+		work(code ? code : notice_verify(&notice, settings, boot.sequence));
+	}
+}
+
+void agent_run(const struct config *config)
+{
+	size_t size = 0;
+	const char *text = NULL;
+
+	settings = config;
+	(void)snprintf(boot_id, sizeof(boot_id), "%016llx", (unsigned long long)platform_random());
+	if (!bootctl_load(&boot)) {
+		fprintf(stderr, "%s holds no firmware; see ota_bootloader provision\n",
+			config->state_directory);
+		platform_reboot();
+	}
+	running = platform_running_slot() ? platform_running_slot() : boot.active;
+	journal_load(&journal);
+	after_boot();
+	for (;;) {
+		link_service(1000);
+		greet();
+		while ((text = link_take(&size)) != NULL) {
+			handle(text, size);
+		}
+	}
+}

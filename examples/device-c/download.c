@@ -1,0 +1,201 @@
+#include "download.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "json.h"
+#include "platform.h"
+#include "source.h"
+
+static const uint64_t pause_max_ms = 60000;
+
+/* The download at hand: there is one flash, so there is one. */
+static const struct notice *wanted;
+static const struct download_hooks *hooks;
+static EVP_MD_CTX *hash;
+static char validator[SOURCE_VALIDATOR_SIZE];
+static uint64_t received;
+static bool pieced; /* of bytes that came at different times */
+static const char *problem;
+
+static void remember(void)
+{
+	json_begin();
+	cJSON *about = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(about, "sha256", wanted->sha256_hex);
+	cJSON_AddStringToObject(about, "validator", validator);
+	if (json_write_record("download", about) == PLATFORM_FULL) {
+		problem = "NO_SPACE";
+	}
+}
+
+static void start_over(const char *new_validator)
+{
+	(void)snprintf(validator, sizeof(validator), "%s", new_validator);
+	received = 0;
+	pieced = false;
+	if (!platform_part_empty() || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
+		problem = "SLOT_WRITE_FAILED";
+	}
+	remember();
+}
+
+/* What is there of an earlier attempt is hashed again: a hash that is half done does not survive a power cut. */
+static void resume(void)
+{
+	static unsigned char block[16384];
+	char sha256[SHA256_HEX_SIZE] = "";
+	size_t size = 0;
+	int64_t length = platform_part_open();
+
+	json_begin();
+	const cJSON *about = json_read_record("download");
+
+	received = 0;
+	if (!hash) {
+		hash = EVP_MD_CTX_new();
+	}
+	if (length < 0 || !hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
+		problem = "SLOT_WRITE_FAILED";
+	} else if (!json_copy(about, "sha256", sha256, sizeof(sha256))
+		|| strcmp(sha256, wanted->sha256_hex) != 0 || (uint64_t)length > wanted->size
+		|| !json_copy(about, "validator", validator, sizeof(validator))) {
+		start_over("");
+	} else {
+		while ((size = platform_part_read(received, block, sizeof(block))) > 0) {
+			(void)EVP_DigestUpdate(hash, block, size);
+			received += size;
+		}
+		pieced = received > 0;
+	}
+}
+
+static bool on_answer(const struct source_answer *answer)
+{
+	if (answer->total != SOURCE_UNKNOWN && answer->total != wanted->size) {
+		problem = "SIZE_MISMATCH";
+	} else if (answer->offset == 0) {
+		if (received > 0 || strcmp(validator, answer->validator) != 0) {
+			start_over(answer->validator); /* no ranges, or another file: everything comes again */
+		}
+	} else if (answer->offset != received
+		|| (validator[0] && answer->validator[0] && strcmp(validator, answer->validator) != 0)) {
+		start_over("");
+		return false;
+	}
+	pieced = pieced || received > 0;
+	return !problem;
+}
+
+static bool on_data(const void *data, size_t size)
+{
+	/* Checked before it is written: a server cannot fill the flash. */
+	if (size > wanted->size - received) {
+		problem = "SIZE_MISMATCH";
+		return false;
+	}
+	enum platform_result result = platform_part_append(data, size);
+
+	if (result != PLATFORM_OK || EVP_DigestUpdate(hash, data, size) != 1) {
+		problem = result == PLATFORM_FULL ? "NO_SPACE" : "SLOT_WRITE_FAILED";
+		return false;
+	}
+	received += size;
+	hooks->progress(received);
+	return true;
+}
+
+static bool on_wait(void)
+{
+	if (!problem && !hooks->poll()) {
+		problem = "";
+	}
+	return !problem;
+}
+
+static void wait_ms(uint64_t ms)
+{
+	const uint64_t end = platform_now_ms() + ms;
+
+	while (on_wait() && platform_now_ms() < end) {
+		platform_sleep_ms(10);
+	}
+}
+
+/* Doubling, and never the same for all devices that lost the same server. */
+static uint64_t back_off_ms(const struct config *config, uint64_t failures)
+{
+	uint64_t longest = config->backoff_ms << (failures < 16 ? failures - 1 : 15);
+
+	longest = longest < pause_max_ms ? longest : pause_max_ms;
+	return longest / 2 + platform_random() % (longest / 2 + 1);
+}
+
+static void fill(const struct config *config)
+{
+	static const struct source_callbacks callbacks = { on_answer, on_data, on_wait };
+	uint64_t failures = 0;
+
+	while (!problem && received < wanted->size) {
+		const uint64_t before = received;
+		enum source_result result =
+			source_fetch(wanted->url, received, validator, hooks->wake(), &callbacks);
+
+		if (problem || received == wanted->size) {
+			return;
+		}
+		/* Slow progress is progress; only a row of attempts without any is given up. */
+		failures = received > before ? 1 : failures + 1;
+		printf("download: broken after %llu of %llu bytes\n", (unsigned long long)received,
+			(unsigned long long)wanted->size);
+		if (failures >= config->download_tries || result == SOURCE_REFUSED) {
+			problem = "DOWNLOAD_FAILED";
+		} else {
+			wait_ms(back_off_ms(config, failures));
+		}
+	}
+}
+
+static bool has_right_hash(void)
+{
+	unsigned char digest[SHA256_SIZE] = { 0 };
+
+	return EVP_DigestFinal_ex(hash, digest, NULL) == 1
+		&& memcmp(digest, wanted->sha256, sizeof(digest)) == 0;
+}
+
+const char *download_run(const struct config *config, const struct notice *notice,
+	const struct download_hooks *download_hooks)
+{
+	wanted = notice;
+	hooks = download_hooks;
+	problem = NULL;
+	resume();
+	/* Before anything is fetched: a full disk found out at 99 % costs a download. */
+	if (!problem
+		&& (notice->size > config->slot_size || !platform_has_room(notice->size - received))) {
+		problem = "NO_SPACE";
+	}
+	fill(config);
+	if (!problem && !has_right_hash()) {
+		problem = "HASH_MISMATCH";
+		if (pieced) {
+			/* The beginning may be of another file, or the power cut has eaten some of it: once more. */
+			problem = NULL;
+			start_over("");
+			fill(config);
+			problem = problem || has_right_hash() ? problem : "HASH_MISMATCH";
+		}
+	}
+	if (!problem && !platform_part_sync()) {
+		problem = "SLOT_WRITE_FAILED";
+	}
+	/* What the network did not deliver may still come; what is wrong must not be kept. */
+	if (problem && problem[0] && strcmp(problem, "DOWNLOAD_FAILED") != 0) {
+		platform_part_remove();
+	}
+	return problem;
+}

@@ -1,0 +1,21 @@
+/*
+ * download - an image, from its source into the part, whatever happens on the way.
+ *
+ * The record "download" says of which file the part is one: its SHA-256, and the source's validator.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "notice.h"
+
+struct download_hooks {
+	bool (*poll)(void);                  /* called often; false ends the download */
+	void (*progress)(uint64_t received); /* more has arrived */
+	int (*wake)(void);                   /* descriptor that makes poll() worth calling, or -1 */
+};
+
+/* NULL: the part is whole, synced, and has the notice's hash.  Else the code to report, or "" when poll() ended it. */
+const char *download_run(
+	const struct config *config, const struct notice *notice, const struct download_hooks *hooks);

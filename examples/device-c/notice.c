@@ -1,0 +1,329 @@
+#include "notice.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/sha.h>
+
+#include "json.h"
+
+static const char payload_type[] = "application/vnd.mosquitto-ota.manifest+json";
+
+static EVP_PKEY *keys[CONFIG_KEYS_MAX];
+static size_t key_count;
+static const cJSON *envelope;                       /* of the notice parsed last */
+static unsigned char message[NOTICE_MAX + 128 + 1]; /* DSSE: what is signed */
+
+/* Base64, standard or URL-safe, padded or not.  False when it is none, or does not fit. */
+static bool decode(const char *text, unsigned char *out, size_t room, size_t *size)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t length = text ? strcspn(text, "=") : 0;
+	uint32_t bits = 0;
+	unsigned held = 0;
+
+	*size = 0;
+	if (!text || length % 4 == 1 || strspn(text + length, "=") != strlen(text + length)) {
+		return false;
+	}
+	for (size_t i = 0; i < length; i++) {
+		char letter = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+		const char *digit = strchr(digits, letter);
+
+		if (!digit) {
+			return false;
+		}
+		bits = bits << 6 | (uint32_t)(digit - digits);
+		held += 6;
+		if (held >= 8) {
+			if (*size == room) {
+				return false;
+			}
+			held -= 8;
+			out[(*size)++] = (unsigned char)(bits >> held);
+		}
+	}
+	return true;
+}
+
+static bool decode_sha256(const char *hex, unsigned char out[SHA256_SIZE])
+{
+	size_t size = 0;
+
+	return hex && strlen(hex) == SHA256_HEX_SIZE - 1
+		&& OPENSSL_hexstr2buf_ex(out, SHA256_SIZE, &size, hex, '\0') == 1 && size == SHA256_SIZE;
+}
+
+static bool is_version(const char *text)
+{
+	static const char letters[] =
+		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.+-_";
+
+	return text[0] && strspn(text, letters) == strlen(text);
+}
+
+static bool is_address(const char *url)
+{
+	for (const char *letter = url; *letter; letter++) {
+		if (*letter <= ' ' || *letter > '~') {
+			return false;
+		}
+	}
+	return strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+}
+
+const char *notice_parse(struct notice *notice, const char *text, size_t size)
+{
+	*notice = (struct notice){ 0 };
+	json_begin();
+	const cJSON *body = size <= NOTICE_MAX ? cJSON_ParseWithLength(text, size) : NULL;
+	const char *action = json_has(body, "action") ? json_text(body, "action") : "update";
+
+	notice->has_rollout = json_number(body, "rollout", &notice->rollout);
+	(void)json_number(body, "attempt", &notice->attempt);
+	if (!action || !json_copy(body, "version", notice->version, sizeof(notice->version))
+		|| !is_version(notice->version)) {
+		return "BAD_NOTICE";
+	}
+	notice->recall = strcmp(action, "cancel") == 0;
+	if (notice->recall) {
+		return NULL;
+	}
+	envelope =
+		json_has(body, "manifest") ? cJSON_GetObjectItemCaseSensitive(body, "manifest") : NULL;
+	if (strcmp(action, "update") != 0 || !json_copy(body, "url", notice->url, sizeof(notice->url))
+		|| !is_address(notice->url) || !decode_sha256(json_text(body, "sha256"), notice->sha256)
+		|| !json_number(body, "size", &notice->size) || notice->size == 0
+		|| (json_has(body, "signature")
+			&& !decode(json_text(body, "signature"), notice->signature, sizeof(notice->signature),
+				&notice->signature_size))) {
+		return "BAD_NOTICE";
+	}
+	bootctl_hex(notice->sha256, notice->sha256_hex);
+	return NULL;
+}
+
+static bool is_accepted(const EVP_PKEY *key)
+{
+	char curve[64] = "";
+
+	switch (EVP_PKEY_get_base_id(key)) {
+	case EVP_PKEY_RSA:
+		return EVP_PKEY_get_bits(key) >= 2048;
+	case EVP_PKEY_EC:
+		return EVP_PKEY_get_utf8_string_param(
+				   key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL)
+			&& (strcmp(curve, "prime256v1") == 0 || strcmp(curve, "secp384r1") == 0);
+	case EVP_PKEY_ED25519:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool notice_load_keys(const struct config *config)
+{
+	for (size_t i = 0; i < config->keys; i++) {
+		FILE *file = fopen(config->trusted_key[i], "r");
+		EVP_PKEY *key = file ? PEM_read_PUBKEY(file, NULL, NULL, NULL) : NULL;
+
+		if (file) {
+			fclose(file);
+		}
+		if (!key || !is_accepted(key)) {
+			EVP_PKEY_free(key);
+			fprintf(stderr,
+				"trusted_key %s: accepted are PEM public keys: RSA from 2048 bits, ECDSA P-256 or P-384, "
+				"Ed25519\n",
+				config->trusted_key[i]);
+			return false;
+		}
+		keys[key_count++] = key;
+	}
+	return true;
+}
+
+/* Did `key` sign what has this hash?  Ed25519 hashes for itself: it needs the text, and cannot sign a file here. */
+static bool verifies(EVP_PKEY *key, int padding, const unsigned char *signature,
+	size_t signature_size, const unsigned char *sha256, const unsigned char *text, size_t size)
+{
+	const bool is_ed25519 = EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519;
+	EVP_PKEY_CTX *of_hash = is_ed25519 ? NULL : EVP_PKEY_CTX_new(key, NULL);
+	EVP_MD_CTX *of_text = is_ed25519 && text ? EVP_MD_CTX_new() : NULL;
+	bool good = false;
+
+	if (of_hash) {
+		good = EVP_PKEY_verify_init(of_hash) == 1
+			&& (padding == 0 || EVP_PKEY_CTX_set_rsa_padding(of_hash, padding) > 0)
+			&& EVP_PKEY_CTX_set_signature_md(of_hash, EVP_sha256()) > 0
+			&& EVP_PKEY_verify(of_hash, signature, signature_size, sha256, SHA256_SIZE) == 1;
+	} else if (of_text) {
+		good = EVP_DigestVerifyInit(of_text, NULL, NULL, NULL, key) == 1
+			&& EVP_DigestVerify(of_text, signature, signature_size, text, size) == 1;
+	}
+	EVP_PKEY_CTX_free(of_hash);
+	EVP_MD_CTX_free(of_text);
+	return good;
+}
+
+static bool anybody_signed(const unsigned char *signature, size_t signature_size,
+	const unsigned char *sha256, const unsigned char *text, size_t size)
+{
+	for (size_t i = 0; i < key_count; i++) {
+		const bool is_rsa = EVP_PKEY_get_base_id(keys[i]) == EVP_PKEY_RSA;
+
+		if (verifies(keys[i], is_rsa ? RSA_PKCS1_PADDING : 0, signature, signature_size, sha256,
+				text, size)
+			|| (is_rsa
+				&& verifies(keys[i], RSA_PKCS1_PSS_PADDING, signature, signature_size, sha256, text,
+					size))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *notice_verify_file(const struct notice *notice)
+{
+	return notice->signature_size == 0
+			|| anybody_signed(notice->signature, notice->signature_size, notice->sha256, NULL, 0)
+		? NULL
+		: "BAD_SIGNATURE";
+}
+
+/* The manifest, parsed from exactly the bytes that were verified; NULL when no pinned key signed it. */
+static const cJSON *open_envelope(void)
+{
+	const char *type = json_text(envelope, "payloadType");
+	const char *payload = json_text(envelope, "payload");
+	const cJSON *entries = cJSON_GetObjectItemCaseSensitive(envelope, "signatures");
+	const cJSON *entry = NULL;
+	unsigned char sha256[SHA256_SIZE] = { 0 };
+	size_t size = 0;
+
+	if (!type || strcmp(type, payload_type) != 0 || !decode(payload, message, NOTICE_MAX, &size)) {
+		return NULL;
+	}
+	/* DSSE signs the lengths and the type as well.  The payload makes room for them. */
+	char head[128] = "";
+	size_t length = (size_t)snprintf(
+		head, sizeof(head), "DSSEv1 %zu %s %zu ", strlen(type), payload_type, size);
+
+	memmove(message + length, message, size);
+	memcpy(message, head, length);
+	(void)SHA256(message, length + size, sha256);
+	cJSON_ArrayForEach(entry, entries) {
+		unsigned char signature[1024];
+		size_t signature_size = 0;
+
+		if (decode(json_text(entry, "sig"), signature, sizeof(signature), &signature_size)
+			&& anybody_signed(signature, signature_size, sha256, message, length + size)) {
+			return cJSON_ParseWithLength((const char *)message + length, size);
+		}
+	}
+	return NULL;
+}
+
+/* An absent list allows everybody. */
+static const char *check_list(
+	const cJSON *manifest, const char *name, const char *own, const char *code)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(manifest, name);
+	const cJSON *entry = NULL;
+
+	if (!list) {
+		return NULL;
+	}
+	if (!cJSON_IsArray(list)) {
+		return "MANIFEST_MISMATCH";
+	}
+	cJSON_ArrayForEach(entry, list) {
+		if (cJSON_IsString(entry) && strcmp(entry->valuestring, own) == 0) {
+			return NULL;
+		}
+	}
+	return code;
+}
+
+/* RFC 3339.  Absent: `*when` stays as it is. */
+static bool read_time(const cJSON *manifest, const char *name, time_t *when)
+{
+	const char *text = json_text(manifest, name);
+	struct tm parts = { 0 };
+	char sign = '+';
+	int hours = 0;
+	int minutes = 0;
+
+	if (!cJSON_GetObjectItemCaseSensitive(manifest, name)) {
+		return true;
+	}
+	const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &parts) : NULL;
+
+	if (rest && *rest == '.') {
+		rest += 1 + strspn(rest + 1, "0123456789");
+	}
+	if (!rest
+		|| (strcmp(rest, "Z") != 0 && sscanf(rest, "%c%2d:%2d", &sign, &hours, &minutes) != 3)) {
+		return false;
+	}
+	*when = timegm(&parts) - (sign == '-' ? -1 : 1) * (hours * 60 + minutes) * 60;
+	return true;
+}
+
+static const char *check_manifest(
+	const cJSON *manifest, struct notice *notice, const struct config *config, uint64_t newest)
+{
+	const time_t now = time(NULL);
+	unsigned char sha256[SHA256_SIZE] = { 0 };
+	time_t expires = now + 1;
+	time_t begins = now;
+	uint64_t schema = 0;
+	uint64_t size = 0;
+	const char *url = json_text(manifest, "url");
+	const char *version = json_text(manifest, "version");
+
+	if (!json_number(manifest, "schema", &schema) || schema != 1
+		|| !decode_sha256(json_text(manifest, "sha256"), sha256)
+		|| memcmp(sha256, notice->sha256, sizeof(sha256)) != 0
+		|| !json_number(manifest, "size", &size) || size != notice->size || !url
+		|| strcmp(url, notice->url) != 0 || !version || strcmp(version, notice->version) != 0
+		|| !json_number(manifest, "sequence", &notice->sequence)
+		|| !read_time(manifest, "expires", &expires)
+		|| !read_time(manifest, "notBefore", &begins)) {
+		return "MANIFEST_MISMATCH";
+	}
+	if (notice->sequence < newest) {
+		return "SEQUENCE_ROLLBACK";
+	}
+	const char *code = check_list(manifest, "hardware", config->hardware, "WRONG_HARDWARE");
+
+	if (!code && config->fleet[0]) {
+		code = check_list(manifest, "fleets", config->fleet, "WRONG_FLEET");
+	}
+	if (code) {
+		return code;
+	}
+	return now >= expires ? "EXPIRED" : now < begins ? "NOT_YET_VALID" : NULL;
+}
+
+const char *notice_verify(struct notice *notice, const struct config *config, uint64_t newest)
+{
+	const bool needs_manifest = strcmp(config->signature, "artifact") != 0;
+	const bool needs_signature = strcmp(config->signature, "manifest") != 0;
+
+	notice->sequence = newest;
+	if ((needs_manifest && !envelope) || (needs_signature && notice->signature_size == 0)) {
+		return "BAD_SIGNATURE";
+	}
+	if (!envelope) {
+		return NULL; /* the policy is "artifact": nothing to compare, no sequence number */
+	}
+	const cJSON *manifest = open_envelope();
+
+	return manifest ? check_manifest(manifest, notice, config, newest) : "BAD_SIGNATURE";
+}
