@@ -26,6 +26,7 @@ def victim(agent_kind, liar, signer, tmp_path_factory):
     liar.wait_report(device, "IDLE", version="1.0.0")
     yield device
     device.power_cut()
+    device.sound()
 
 
 def flipped(data):
@@ -85,10 +86,11 @@ ATTACKS = {
 }
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_never_bootable(victim, liar, image, web, attack):
     code, served, arguments, change = ATTACKS[attack]
-    data, url = image("2.0.0", size=served.pop("size", 50_000), **served)
+    data, url = image("2.0.0", **{"size": 50_000, **served})
     arguments = {"sequence": SEQUENCE + 1, **arguments}
     if arguments.pop("unsigned", False):
         arguments["manifest"] = {}

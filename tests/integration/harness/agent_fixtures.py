@@ -19,7 +19,7 @@ BUILD = pathlib.Path(os.environ.get("OTA_BUILD_DIR", agents.ROOT / "build")).res
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=["python"])
+@pytest.fixture(scope="module", params=["python", "c"])
 def agent_kind(request):
     return request.param
 
@@ -55,6 +55,8 @@ class Boards:
     def close(self):
         for device in self.made:
             device.power_cut()
+        for device in self.made:
+            device.sound()
 
 
 @pytest.fixture

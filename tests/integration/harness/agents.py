@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from .process import die_with_parent, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 _PYTHON = sys.executable
+_DAMAGE = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Traceback|stack smashing|free\(\): |corrupted ")
 
 
 def commands(kind, build):
@@ -118,6 +120,10 @@ exec {agent}
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def sound(self):
+        """Nothing of a sanitizer and no exception in the log: the boot loader would have hidden it by starting again."""
+        assert not _DAMAGE.search(self.log()), self.log()[-5000:]
 
     def wait_log(self, text, timeout=10):
         wait_for(lambda: text in self.log(), timeout, lambda: f"{text!r} in the log of {self.device_id}:\n{self.log()[-3000:]}")
