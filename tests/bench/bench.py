@@ -9,7 +9,7 @@ import sys
 
 from common import Bench
 
-NAMES = ("reports", "stage", "traffic", "harm", "command", "registered", "instructions")
+NAMES = ("reports", "stage", "traffic", "harm", "command", "registered", "instructions", "connect", "rival")
 
 
 def machine():

@@ -149,6 +149,57 @@ class Ping:
         return json.loads(out)
 
 
+class Listeners:
+    """Devices, each subscribed to a topic of its own; `end` waits until each has had a message."""
+
+    def __init__(self, broker, devices, topic, qos=1):
+        self.process = subprocess.Popen([BUILD / "tests" / "bench" / "load", "listen", str(broker.port), str(devices), "1", str(qos), "1",
+                                         topic, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env={**os.environ, "LOAD_PREFIX": "device"})
+        self.devices = devices
+        self.ready = json.loads(self.process.stdout.readline())["ready"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self):
+        line = self.process.stdout.readline()
+        assert line, "the listeners gave up"
+        heard = json.loads(line)
+        assert heard["heard"] == self.devices, heard
+        return heard
+
+
+def resident(pid):
+    """Bytes of memory that a process has of its own."""
+    fields = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return int(fields["Private_Dirty"].split()[0]) * 1024
+
+
+def tree_seconds(pid):
+    """Processor time of a process and all below it, ended ones included."""
+    total = 0
+    parents = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(") ")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents.setdefault(int(fields[1]), []).append((int(stat.parent.name), fields))
+        if int(stat.parent.name) == pid:
+            total += sum(map(int, fields[11:15]))
+    below = list(parents.get(pid, ()))
+    while below:
+        child, fields = below.pop()
+        total += sum(map(int, fields[11:15]))
+        below += parents.get(child, ())
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_seconds(process, thread=True):
     """Processor time of a process's first thread (or of all of it)."""
     tasks = [process.pid] if thread else [int(path.name) for path in pathlib.Path(f"/proc/{process.pid}/task").iterdir()]

@@ -7,6 +7,9 @@
  * load relay PORT SUBSCRIBERS MESSAGES QOS WINDOW TOPIC PAYLOAD
  *     one publisher, SUBSCRIBERS subscribers of TOPIC; the publisher is never more than WINDOW messages ahead of the slowest.
  *     Ends when each subscriber has every message.
+ * load listen PORT CLIENTS 1 QOS 1 TOPIC -
+ *     CLIENTS connections, each subscribed to TOPIC of its own; prints {"ready": seconds that took} on a line, then waits until each of
+ *     them has a message.  Ends when told on standard input, too.
  *
  * Prints one JSON object; times in seconds.  Exit status 1 when the broker refuses, closes or falls silent for 30 s.
  */
@@ -30,7 +33,9 @@ enum {
 	IN_BYTES = 8192,
 	OUT_BYTES = 16384,
 	EVENTS = 256,
+	NAME_BYTES = 64,
 	SILENCE_MS = 30000,
+	LISTEN_MS = 300000,
 };
 
 struct client {
@@ -63,7 +68,10 @@ struct load {
 	int64_t acked;
 	int64_t received;
 	int64_t slowest;
+	int64_t hearing; /* subscribers that have had a message */
 	bool relay;
+	bool listen;
+	bool told; /* to end, on standard input */
 };
 
 /* The text with {} replaced by the name. */
@@ -192,6 +200,7 @@ static void take(struct load *load, struct client *client, uint8_t type, const u
 		load->acked++;
 		break;
 	case PUBLISH:
+		load->hearing += client->received == 0;
 		client->received++;
 		load->received++;
 		if ((type & 6) != 0) {
@@ -240,7 +249,7 @@ static void receive(struct load *load, struct client *client)
 static void turn(struct load *load)
 {
 	struct epoll_event events[EVENTS];
-	int count = epoll_wait(load->epoll, events, EVENTS, SILENCE_MS);
+	int count = epoll_wait(load->epoll, events, EVENTS, load->listen ? LISTEN_MS : SILENCE_MS);
 
 	if (count <= 0) {
 		fail("the broker is silent");
@@ -248,6 +257,10 @@ static void turn(struct load *load)
 	for (int i = 0; i < count; i++) {
 		struct client *client = events[i].data.ptr;
 
+		if (client == NULL) {
+			load->told = true;
+			continue;
+		}
 		if (events[i].events & ~(unsigned)EPOLLOUT) {
 			receive(load, client);
 		}
@@ -269,10 +282,16 @@ static int64_t slowest(const struct load *load)
 	return least;
 }
 
-static void open_clients(struct load *load, int port, const char *topic, const char *payload)
+static const char *name_of(int i, char name[NAME_BYTES])
 {
 	const char *prefix = getenv("LOAD_PREFIX");
 
+	snprintf(name, NAME_BYTES, "%.40s-%05d", prefix == NULL ? "load" : prefix, i + 1);
+	return name;
+}
+
+static void open_clients(struct load *load, int port, const char *topic, const char *payload)
+{
 	load->epoll = epoll_create1(EPOLL_CLOEXEC);
 	load->clients = calloc((size_t)load->count, sizeof(*load->clients));
 	if (load->epoll < 0 || load->clients == NULL) {
@@ -281,10 +300,10 @@ static void open_clients(struct load *load, int port, const char *topic, const c
 	for (int i = 0; i < load->count; i++) {
 		struct client *client = &load->clients[i];
 		struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
-		char name[64];
+		char name[NAME_BYTES];
 
-		snprintf(name, sizeof(name), "%.40s-%05d", prefix == NULL ? "load" : prefix, i + 1);
-		client->publishes = !load->relay || i == 0;
+		name_of(i, name);
+		client->publishes = !load->listen && (!load->relay || i == 0);
 		client->fd = open_socket(port);
 		client->out = malloc(OUT_BYTES);
 		if (client->out == NULL) {
@@ -304,16 +323,41 @@ static void open_clients(struct load *load, int port, const char *topic, const c
 	}
 }
 
-/* All sessions stand; relays subscribe now, so that CONNACK and SUBACK are told apart by their order. */
+/* All sessions stand; they subscribe now, so that CONNACK and SUBACK are told apart by their order. */
 static void subscribe_all(struct load *load, const char *topic)
 {
-	load->ready = 1;
-	for (int i = 1; i < load->count; i++) {
-		send_subscribe(load->clients[i].fd, topic, load->qos);
+	int first = load->relay ? 1 : 0;
+
+	load->ready = first;
+	for (int i = first; i < load->count; i++) {
+		char name[NAME_BYTES];
+		char text[TEXT_MAX];
+
+		fill(topic, name_of(i, name), text);
+		send_subscribe(load->clients[i].fd, text, load->qos);
 	}
 	while (load->ready < load->count) {
 		turn(load);
 	}
+}
+
+/* Until each has been told; the processor time of this program must not count, so it looks at nothing else. */
+static int listen_all(struct load *load, double began)
+{
+	struct epoll_event told = { .events = EPOLLIN, .data.ptr = NULL };
+	struct timespec wall;
+
+	printf("{\"ready\":%.6f}\n", now() - began);
+	fflush(stdout);
+	(void)epoll_ctl(load->epoll, EPOLL_CTL_ADD, STDIN_FILENO,
+		&told); /* a file cannot be waited for, and says nothing */
+	while (load->hearing < load->count && !load->told) {
+		turn(load);
+	}
+	clock_gettime(CLOCK_REALTIME, &wall);
+	printf("{\"heard\":%lld,\"received\":%lld,\"last\":%.6f}\n", (long long)load->hearing,
+		(long long)load->received, (double)wall.tv_sec + (double)wall.tv_nsec / 1e9);
+	return 0;
 }
 
 static bool done(const struct load *load)
@@ -339,12 +383,16 @@ static int run(struct load *load, int port, const char *topic, const char *paylo
 	struct timespec wall_time;
 	uint8_t bye[2] = { DISCONNECT, 0 };
 
+	began = now();
 	open_clients(load, port, topic, payload);
 	while (load->ready < load->count) {
 		turn(load);
 	}
-	if (load->relay) {
+	if (load->relay || load->listen) {
 		subscribe_all(load, topic);
+	}
+	if (load->listen) {
+		return listen_all(load, began);
 	}
 	clock_gettime(CLOCK_REALTIME, &wall_time);
 	wall = (double)wall_time.tv_sec + (double)wall_time.tv_nsec / 1e9;
@@ -390,11 +438,15 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	if (argc != 9 || (strcmp(argv[1], "publish") != 0 && strcmp(argv[1], "relay") != 0)) {
-		fputs("usage: load publish|relay PORT CLIENTS MESSAGES QOS WINDOW TOPIC PAYLOAD\n", stderr);
+	if (argc != 9
+		|| (strcmp(argv[1], "publish") != 0 && strcmp(argv[1], "relay") != 0
+			&& strcmp(argv[1], "listen") != 0)) {
+		fputs("usage: load publish|relay|listen PORT CLIENTS MESSAGES QOS WINDOW TOPIC PAYLOAD\n",
+			stderr);
 		return 2;
 	}
 	load.relay = argv[1][0] == 'r';
+	load.listen = argv[1][0] == 'l';
 	load.count = (int)number(argv[3], 1, CLIENTS_MAX) + (load.relay ? 1 : 0);
 	load.messages = number(argv[4], 1, 100000000);
 	load.qos = (int)number(argv[5], 0, 1);
