@@ -130,7 +130,7 @@ const char *print_cell(const cJSON *value, char out[PRINT_CELL_SIZE])
 }
 
 /* Characters, which is what a terminal shows as columns for nearly all names. */
-static size_t width_of(const char *text)
+size_t print_width(const char *text)
 {
 	size_t width = 0;
 
@@ -138,6 +138,17 @@ static size_t width_of(const char *text)
 		width += ((unsigned char)*text & 0xC0U) != 0x80U ? 1 : 0;
 	}
 	return width;
+}
+
+void print_clip(char *text, size_t columns)
+{
+	for (size_t width = 0; *text; text++) {
+		width += ((unsigned char)*text & 0xC0U) != 0x80U ? 1 : 0;
+		if (width > columns) {
+			*text = '\0';
+			return;
+		}
+	}
 }
 
 /* `length` bytes as a text, cut. */
@@ -202,7 +213,7 @@ static void print_row(const cJSON *row, const struct column *columns, size_t cou
 		} else {
 			(void)snprintf(text, sizeof(text), "%s", columns[i].head);
 		}
-		width = width_of(text);
+		width = print_width(text);
 		(void)printf("%s%s%s", colour, text, *colour ? print_colour_end() : "");
 		if (i + 1 < count) {
 			(void)printf(
@@ -224,10 +235,10 @@ void print_table(const cJSON *list, const char *columns, const char *none)
 	}
 	count = choose_columns(list, columns, table);
 	for (size_t i = 0; i < count; i++) {
-		table[i].width = width_of(table[i].head);
+		table[i].width = print_width(table[i].head);
 		cJSON_ArrayForEach(row, list) {
 			char text[PRINT_CELL_SIZE];
-			size_t width = width_of(cell_of(row, &table[i], text));
+			size_t width = print_width(cell_of(row, &table[i], text));
 
 			width = width > COLUMN_WIDTH_MAX ? COLUMN_WIDTH_MAX : width;
 			table[i].width = width > table[i].width ? width : table[i].width;
@@ -251,7 +262,8 @@ void print_object(const cJSON *object)
 	const cJSON *item;
 
 	cJSON_ArrayForEach(item, object) {
-		width = !is_table(item) && width_of(item->string) > width ? width_of(item->string) : width;
+		width = !is_table(item) && print_width(item->string) > width ? print_width(item->string)
+																	 : width;
 	}
 	cJSON_ArrayForEach(item, object) {
 		if (!is_table(item) && *print_cell(item, text)) {

@@ -7,11 +7,11 @@
 
 #include "ota/base/clock.h"
 #include "ota/ctl/commands.h"
+#include "ota/ctl/draw.h"
 #include "ota/ctl/print.h"
 #include "ota/ctl/verb.h"
 
 enum {
-	BAR = 24,
 	SAMPLES = 64, /* for the rate */
 	LINE_SIZE = 512,
 	RECONNECT_MS = 1000,
@@ -61,59 +61,6 @@ static double rate_of(struct watch *watch, int64_t finished)
 		/ (double)(now - watch->samples[first % SAMPLES].at);
 }
 
-/* At most 80 columns. */
-static int draw_stage(const cJSON *stage)
-{
-	char label[PRINT_CELL_SIZE];
-	char bar[BAR + 1];
-	const char *state = text_of(stage, "state");
-	int64_t all = number_of(stage, "added");
-	int64_t good = number_of(stage, "succeeded");
-	int64_t bad = number_of(stage, "failed") + number_of(stage, "rejected");
-	int64_t base = all > good + bad ? all : good + bad;
-
-	for (int64_t i = 0; i < BAR; i++) {
-		bar[i] = '.';
-		if (base > 0 && i * base < (good + bad) * BAR) {
-			bar[i] = 'x';
-			if (i * base < good * BAR) {
-				bar[i] = '#';
-			}
-		}
-	}
-	bar[BAR] = '\0';
-	(void)print_cell(cJSON_GetObjectItemCaseSensitive(stage, "label"), label);
-	(void)printf("  %-10.10s%s%-8s%s[%s] %6" PRId64 "/%-6" PRId64 " failed %-4" PRId64
-				 "busy %" PRId64 "\n",
-		label, print_state_colour(state), state, print_colour_end(), bar, good, base, bad,
-		number_of(stage, "in_flight"));
-	return 1;
-}
-
-static int draw(const cJSON *data, double rate)
-{
-	char fleet[PRINT_CELL_SIZE];
-	char next[PRINT_CELL_SIZE];
-	char at[PRINT_CELL_SIZE];
-	char reason[PRINT_CELL_SIZE];
-	const char *state = text_of(data, "state");
-	const cJSON *stage;
-	int lines = 3;
-
-	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "fleet"), fleet);
-	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "next_action"), next);
-	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "next_at"), at);
-	(void)print_cell(cJSON_GetObjectItemCaseSensitive(data, "reason"), reason);
-	(void)printf("rollout %" PRId64 ": %.20s to fleet %.24s, %s%s%s\n", number_of(data, "id"),
-		text_of(data, "version"), fleet, print_state_colour(state), state, print_colour_end());
-	cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(data, "stages")) {
-		lines += draw_stage(stage);
-	}
-	(void)printf("  %.1f a minute; %s %.60s\n", rate, *next ? "next:" : "", next);
-	(void)printf("  %.76s\n", strcmp(state, "halted") == 0 || !*at ? reason : at);
-	return lines;
-}
-
 /* One line of figures; also tells whether anything is new. */
 static void describe(const cJSON *data, char line[LINE_SIZE])
 {
@@ -142,7 +89,7 @@ static void show(struct watch *watch, const struct task *task, const cJSON *data
 		if (watch->drawn > 0) {
 			(void)printf("\033[%dA\033[J", watch->drawn);
 		}
-		watch->drawn = draw(data, rate);
+		watch->drawn = draw_rollout(data, rate);
 	} else if (strcmp(line, watch->last) != 0) {
 		if (task->connection->json) {
 			print_json(data, true);
@@ -187,6 +134,8 @@ int rollout_watch(struct task *task)
 	}
 	(void)cJSON_AddItemToObject(members, "id",
 		cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(task->members, "id"), true));
+	/* Counting them means reading every device of the rollout, each time. */
+	(void)cJSON_AddFalseToObject(members, "errors");
 	while (watch) {
 		cJSON *data = NULL;
 		char state[PRINT_CELL_SIZE];

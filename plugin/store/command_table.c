@@ -153,11 +153,11 @@ static const struct command table[] = {
 		"  c.label, c.percent, c.state, c.opened_at, c.wait_until, c.closed_at, c.eligible, c.cohort, "
 		"  c.added, c.notified, c.in_flight, c.succeeded, c.failed, c.rejected, c.verdict FROM "
 		"  ota.rollout_stage c WHERE c.rollout_id = p.rollout_id) s), "
-		"'errors', coalesce((SELECT jsonb_agg(to_jsonb(e) ORDER BY e.devices DESC, e.error) FROM (SELECT "
-		"  u.state, u.error, count(*) AS devices FROM ota.device_update u WHERE u.rollout_id = "
-		"  p.rollout_id AND u.error IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20) e), '[]')) "
+		"'errors', CASE WHEN $2 IS NOT FALSE THEN coalesce((SELECT jsonb_agg(to_jsonb(e) ORDER BY e.devices DESC, e.error) "
+		"  FROM (SELECT u.state, u.error, count(*) AS devices FROM ota.device_update u WHERE u.rollout_id = "
+		"  p.rollout_id AND u.error IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20) e), '[]') ELSE '[]' END) "
 		"FROM ota.rollout_progress p WHERE p.rollout_id = $1",
-		"rollout", { ID_REQ("id") } },
+		"rollout", { ID_REQ("id"), { "errors", "boolean", COMMAND_BOOLEAN, false } } },
 	{ "list_devices", NULL, NULL,
 		"SELECT jsonb_build_object('devices', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT "
 		"d.device_id, d.fleet, d.hardware, d.version, d.pinned_version, d.connected, d.broker, "

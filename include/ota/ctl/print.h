@@ -22,6 +22,12 @@ bool print_terminal(void);
 /* A value as one line of safe text, times cut to seconds; returns `out`. */
 const char *print_cell(const cJSON *value, char out[PRINT_CELL_SIZE]);
 
+/* Characters of UTF-8 text, which is what a terminal shows as columns for nearly all names. */
+size_t print_width(const char *text);
+
+/* Cut the text, between characters, to so many columns. */
+void print_clip(char *text, size_t columns);
+
 /* The escape sequence that begins the colour of a state such as "halted"; "" without colours. */
 const char *print_state_colour(const char *state);
 const char *print_colour_end(void);

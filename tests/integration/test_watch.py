@@ -1,0 +1,174 @@
+"""rollout watch: on a terminal of 80 columns and of other sizes, in a pipe, with a million devices."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+import time
+
+import pytest
+
+from conftest import BUILD
+from harness import wait_for
+from harness.control import password_file
+
+pytestmark = pytest.mark.usefixtures("plugin")
+PROGRAM = BUILD / "plugin" / "ctl" / "mosquitto_ota"
+MILLION = 1_000_000
+CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Screen:
+    """A terminal of some size with the program on it."""
+
+    def __init__(self, office, *words, columns=80, rows=24, colour=False):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(office.folder), "TERM": "xterm"}
+        environment.pop("NO_COLOR", None)
+        if not colour:
+            environment["NO_COLOR"] = "1"
+        self.bytes = b""
+        self.process = subprocess.Popen([PROGRAM, *map(str, words)], env=environment, stdin=subprocess.DEVNULL, stdout=slave,
+                                        stderr=subprocess.STDOUT)
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                some = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not some:
+                return
+            self.bytes += some
+
+    def wait(self, timeout=30):
+        status = self.process.wait(timeout)
+        self._reader.join(10)
+        os.close(self.master)
+        return status
+
+    def pictures(self):
+        """What was drawn, a list of lines for each time, without colours."""
+        return [CONTROL.sub("", part).replace("\r", "").splitlines() for part in re.split(r"\x1b\[\d+A\x1b\[J", self.bytes.decode())]
+
+
+@pytest.fixture
+def office(bare_site):
+    users = password_file(bare_site.folder / "users", "alice")
+    bare_site.add_broker(extra=[f"password_file {users}"], control_users="alice")
+    (bare_site.folder / "mosquitto_ota").write_text(f"-h 127.0.0.1\n-p {bare_site.broker.port}\n-u alice\n-P unused\n")
+    return bare_site
+
+
+def big_rollout(office, fleet="warehouse"):
+    """A paused rollout that stands in the middle of a million devices; the controller leaves it alone."""
+    office.release("10.20.30-rc.1+build.20260131")
+    office.db.execute("INSERT INTO ota.fleet (fleet) VALUES (%s)", fleet)
+    office.db.execute("INSERT INTO ota.device (device_id, fleet, version) VALUES ('one', %s, '1.0.0')", fleet)
+    office.plan("big", ("Versuchsgeräte für alle", 1, "2 hours"), ("early", 10, "12 hours"), ("majority", 50, "1 day"), ("full", 100, "0"))
+    rollout = office.start_rollout(fleet, "10.20.30-rc.1+build.20260131", "big", "a reason of many words, so that it does not fit " * 3)
+    office.wait_rollout(rollout, "running")
+    office.order("pause", rollout, "a reason of many words, so that it does not fit into one line of any terminal " * 3)
+    wait_for(lambda: office.stages(rollout)[0]["state"] == "open", 10)
+    for stage, label_state, added, good, bad, busy in ((1, "passed", 10_000, 9_990, 10, 0), (2, "passed", 90_000, 89_000, 1_000, 0),
+                                                      (3, "passed", 400_000, 390_000, 9_000, 1_000), (4, "open", 500_000, 250_000, 1_234, 100_000)):
+        office.db.execute("UPDATE ota.rollout_stage SET state = %s, added = %s, succeeded = %s, failed = %s, in_flight = %s, eligible = %s,"
+                          " cohort = (SELECT coalesce(sum(added), 0) FROM ota.rollout_stage o WHERE o.rollout_id = %s AND o.stage < %s) + %s"
+                          " WHERE rollout_id = %s AND stage = %s", label_state, added, good, bad, busy, MILLION, rollout, stage, added,
+                          rollout, stage)
+    office.db.execute("UPDATE ota.rollout SET current_stage = 4, next_action = 'close stage full', next_at = now() + interval '112 minutes 30 s'"
+                      " WHERE rollout_id = %s", rollout)
+    return rollout
+
+
+def end(office, rollout, state):
+    office.order("cancel" if state == "cancelled" else "halt", rollout, "enough was seen")
+
+
+def check_picture(lines, columns, rows, rollout):
+    """What a look shows on a terminal of that size, before the end."""
+    assert lines[0].startswith(f"rollout {rollout}: 10.20.30-rc.1") and lines[0].endswith(", paused"), lines
+    bars = [line for line in lines if re.search(r"passed|open", line)]
+    if rows > 20:
+        assert len(bars) == 4 and bars[0].startswith("  Versuchsgerä"), bars
+        assert re.search(r"early +passed", bars[1]) and re.search(r"full +open", bars[3])
+    else:
+        assert len(bars) == 2 and "full" in bars[-1], bars  # the open one is always there
+    if columns >= 80:
+        assert "250000/500000 ok 1234 failed 100000 busy" in bars[-1], bars
+        bar = re.search(r"\[([#x.]+)\]", bars[-1])[1]
+        assert len(bar) >= 8 and abs(bar.count("#") - len(bar) / 2) <= 1, bar
+        assert any("next: " in line and re.search(r"in 1 h 5[12] min", line) for line in lines), lines
+
+
+def test_a_million_devices_on_a_terminal(office):
+    rollout = big_rollout(office)
+    screens = {size: Screen(office, "rollout", "watch", rollout, "--interval", "0.3", columns=size[0], rows=size[1])
+               for size in ((80, 24), (60, 24), (40, 24), (200, 50), (80, 6))}
+    wait_for(lambda: all(len(screen.pictures()) > 2 for screen in screens.values()), 40, lambda: screens[80, 24].bytes)
+    end(office, rollout, "halted")
+    for (columns, rows), screen in screens.items():
+        assert screen.wait() == 1
+        pictures = screen.pictures()
+        for lines in pictures:
+            assert all(len(line) < columns for line in lines) and len(lines) < rows, lines
+        check_picture(pictures[0], columns, rows, rollout)
+        assert pictures[-1][0].endswith(", halted") and any("enough was seen" in line for line in pictures[-1])
+
+
+def test_colours_and_redrawing(office):
+    rollout = big_rollout(office)
+    screen = Screen(office, "rollout", "watch", rollout, "--interval", "0.2", colour=True)
+    wait_for(lambda: len(screen.pictures()) > 2, 20, lambda: screen.bytes)
+    end(office, rollout, "cancelled")
+    assert screen.wait() == 1
+    text = screen.bytes.decode()
+    assert "\x1b[32mpassed" in text and "\x1b[0m" in text
+    # Each picture takes the place of the one before: as many lines up as were drawn.
+    ups = {int(number) for number in re.findall(r"\x1b\[(\d+)A", text)}
+    assert ups == {len(screen.pictures()[0])}, ups
+
+
+def test_in_a_pipe(office):
+    rollout = big_rollout(office)
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(office.folder)}
+    runs = [subprocess.Popen([PROGRAM, "rollout", "watch", str(rollout), "--interval", "0.2", *more], env=environment, text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for more in ((), ("--json",))]
+    time.sleep(2)
+    end(office, rollout, "halted")
+    plain, looks = [run.communicate(timeout=30) for run in runs]
+    assert [run.returncode for run in runs] == [1, 1] and not plain[1] and not looks[1]
+    lines = plain[0].splitlines()
+    assert lines[0].startswith(f"rollout {rollout} paused stage=full succeeded=738990 failed=11244 busy=101000 cohort=1000000: "), lines
+    assert lines[-1].startswith(f"rollout {rollout} halted ") and "enough was seen" in lines[-1] and "\x1b" not in plain[0]
+    assert len(lines) <= 4, lines  # only news
+    looks = [json.loads(line) for line in looks[0].splitlines()]
+    assert looks[0]["state"] == "paused" and looks[0]["stages"][3]["succeeded"] == 250_000 and looks[-1]["state"] == "halted"
+    assert looks[0]["targeted"] == MILLION and looks[0]["errors"] == []
+
+
+def test_a_look_does_not_read_the_devices(office):
+    """A look costs with a million devices what it costs with ten: the counters of the stages are enough."""
+    rollout = big_rollout(office)
+    office.db.execute("INSERT INTO ota.device_update (rollout_id, device_id, stage, rank) SELECT %s, 'd' || n, 4, n FROM generate_series(1, 20000) n",
+                      rollout)
+    office.db.execute("VACUUM ANALYZE ota.device_update")
+    reads = "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_user_tables WHERE relname = 'device_update'"
+    time.sleep(1.5)  # statistics arrive with a delay
+    before = office.db.value(reads)
+    screen = Screen(office, "rollout", "watch", rollout, "--interval", "0.1")
+    wait_for(lambda: len(screen.pictures()) > 10, 30, lambda: screen.bytes)
+    screen.process.terminate()
+    screen.wait()
+    time.sleep(1.5)
+    looks = len(screen.pictures())
+    assert office.db.value(reads) - before < 20_000 * looks / 3
