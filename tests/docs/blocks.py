@@ -10,6 +10,11 @@ import pathlib
 import re
 import sys
 
+# Pages whose commands tests/integration/test_docs.py runs, all of them in their order, except those that a mark excepts:
+# <!-- not run: why -->, <!-- run: package test --> (tests/package), <!-- run: until it is stopped -->, <!-- run: after SET-UP -->, which
+# is a method of that test.  Below <!-- output --> stands what the block before prints, three dots for anything.
+RUN_HERE = ["README.md", "docs/guide.md"]
+
 _FENCE = re.compile(r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.S | re.M)
 
 
