@@ -46,7 +46,9 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/clear_windows.sql
 \ir functions/controller_act.sql
 \ir functions/controller_audit.sql
+\ir functions/controller_open.sql
 \ir functions/controller_read.sql
+\ir functions/controller_sites.sql
 \ir functions/define_plan.sql
 \ir functions/device_update_count.sql
 \ir functions/halt_rollout.sql
@@ -64,9 +66,11 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_rollout_prepare.sql
 \ir functions/internal_rollout_step.sql
 \ir functions/internal_semver.sql
+\ir functions/internal_site.sql
 \ir functions/internal_targets.sql
 \ir functions/internal_triggers.sql
 \ir functions/internal_window.sql
+\ir functions/limit_fleet.sql
 \ir functions/pause_rollout.sql
 \ir functions/pin_device.sql
 \ir functions/pin_fleet.sql
@@ -77,6 +81,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/resume_rollout.sql
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
+\ir functions/set_attributes.sql
 \ir functions/set_retention.sql
 \ir functions/set_window.sql
 \ir functions/start_fallback.sql

@@ -28,8 +28,8 @@ _mosquitto_ota() {
 	release) words="sign verify add list show revoke" ;;
 	plan) words="list show define" ;;
 	rollout) words="preview start list show watch pause resume halt cancel advance fallback" ;;
-	device) words="list show assign gateway pin unpin retry" ;;
-	fleet) words="list show pin unpin window blackout" ;;
+	device) words="list show assign gateway set pin unpin retry" ;;
+	fleet) words="list show pin unpin window limit blackout" ;;
 	audit | status) verb=$group group="" ;;
 	esac
 	if [ -n "$verb" ]; then

@@ -9,7 +9,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
 -- Rollouts whose update window is closed wait.
 -- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
--- its rank is not its own or behind the cohort of a stage that is not the whole fleet.
+-- its rank is not its own or behind the cohort of a stage that is not the whole fleet, and no stage drew it ahead of its rank.
 DECLARE
     open  bigint[];
 BEGIN
@@ -47,7 +47,9 @@ BEGIN
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), picked AS (
         SELECT f.*, coalesce(d.fleet = r.fleet AND u.stage <= r.current_stage AND u.rank = ota.cohort_rank(u.rollout_id, u.device_id)
-                             AND (s.percent = 100 OR u.rank <= s.last_rank), false) AS asked
+                             AND (s.percent = 100 OR u.rank <= s.last_rank
+                               OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = u.rollout_id AND a.device_id = u.device_id
+                                             AND a.stage = u.stage)), false) AS asked
           FROM (SELECT * FROM fresh UNION ALL SELECT * FROM returned) f
           JOIN ota.device_update u ON u.rollout_id = f.rollout_id AND u.device_id = f.device_id
           JOIN ota.rollout r ON r.rollout_id = f.rollout_id

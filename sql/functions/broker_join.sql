@@ -11,15 +11,16 @@ DECLARE
     total  integer := 0;
 BEGIN
     FOR open IN
-        SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, r.only_from, f.ids
+        SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, r.only_from, f.ids,
+               CASE WHEN ota.site_cap(r) IS NOT NULL THEN '' END AS no_site
           FROM (SELECT d.fleet, array_agg(d.device_id::text) AS ids
                   FROM ota.device d WHERE d.device_id = ANY (i_devices) GROUP BY d.fleet) f
           JOIN ota.rollout r ON r.fleet = f.fleet AND r.state IN ('running', 'completed') AND r.device_id IS NULL
           JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage AND s.percent = 100
     LOOP
-        INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
+        INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
         SELECT open.rollout_id, d.device_id, open.current_stage, ota.cohort_rank(open.rollout_id, d.device_id),
-               d.listening, d.version
+               d.listening, d.version, coalesce(d.attributes ->> 'site', open.no_site)
           FROM ota.eligible_devices(open.fleet, open.release_id, open.ids) e
           JOIN ota.device d ON d.device_id = e.device_id
          WHERE e.reason IS NULL AND (open.only_from IS NULL OR e.version = open.only_from)

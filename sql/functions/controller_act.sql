@@ -14,60 +14,6 @@ END
 $$;
 COMMENT ON FUNCTION ota.controller_lock(bigint) IS 'Plugin: hold a rollout for a step of the controller';
 
-CREATE OR REPLACE FUNCTION ota.controller_open_stage(i_rollout_id bigint, i_stage integer, i_eligible bigint, i_size bigint)
-RETURNS bigint
-LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
--- Open a stage whose cohort, the earlier stages' devices included, has i_size devices: the first by ota.cohort_rank.
--- Returns how many the stage added; -1 when the rollout is no longer running or the stage is not the next one.
--- Without nested loops: nobody has counted the rows of a stage that has just been opened, and a plan made for few of them
--- compares every device with every other.
-DECLARE
-    r        ota.rollout;
-    joined   bigint := 0;
-    inside   bigint;
-    behind   bigint;
-BEGIN
-    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
-    IF NOT FOUND OR r.state <> 'running' OR r.current_stage <> i_stage - 1 THEN
-        RETURN -1;
-    END IF;
-    -- Whoever starts or stops listening from here on finds the rows of this stage, see broker_write().
-    PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
-    SELECT count(*) INTO inside FROM ota.device_update WHERE rollout_id = i_rollout_id;
-    IF i_size > inside THEN
-        -- Chosen by rank, stored by device: the indexes grow at their end instead of everywhere.
-        WITH added AS (
-        INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
-        SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version
-          FROM (SELECT e.device_id, e.listening, e.version, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
-                  FROM ota.eligible_devices(r.fleet, r.release_id) e
-                 WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
-                   AND NOT EXISTS (SELECT 1 FROM ota.device_update u
-                                    WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
-                 ORDER BY rank, e.device_id
-                 LIMIT i_size - inside) c
-         ORDER BY c.device_id
-        RETURNING rank)
-        SELECT count(*), max(a.rank) INTO joined, behind FROM added a;
-        -- Now, not when autovacuum comes by: until then the brokers' statements, which look for a few rows every moment,
-        -- have plans for a small table.
-        ANALYZE ota.device_update;
-    END IF;
-    UPDATE ota.rollout_stage
-       SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
-           cohort = inside + joined, added = joined,
-           last_rank = greatest(behind, (SELECT max(b.last_rank) FROM ota.rollout_stage b WHERE b.rollout_id = i_rollout_id)),
-           -- Whatever count_closed_hours says, a wait begins when the first device could be told.
-           stopped_at = CASE WHEN NOT ota.rollout_may_tell(r) THEN now() END
-     WHERE rollout_id = i_rollout_id AND stage = i_stage;
-    UPDATE ota.rollout SET current_stage = i_stage, advance_requested = false WHERE rollout_id = i_rollout_id;
-    PERFORM ota.audit('stage_opened', NULL, i_rollout_id, jsonb_build_object('stage', i_stage, 'eligible', i_eligible,
-        'cohort', inside + joined, 'added', joined, 'by', 'controller'));
-    RETURN joined;
-END
-$$;
-COMMENT ON FUNCTION ota.controller_open_stage(bigint, integer, bigint, bigint) IS 'Plugin: open the next stage of a rollout';
-
 CREATE OR REPLACE FUNCTION ota.controller_close_stage(i_rollout_id bigint, i_stage integer, i_state text, i_verdict text)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
@@ -117,14 +63,24 @@ CREATE OR REPLACE FUNCTION ota.controller_grant(i_rollout_id bigint, i_count big
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Give up to i_count listening devices, in the order of their rank, a slot in the present stage; nobody while the update
--- window is closed.  Behind one gateway no more than the fleet's max_per_gateway are updated at once.
+-- window is closed.  Behind one gateway no more than the fleet's max_per_gateway are updated at once, at one site no more than
+-- ota.site_cap().
 DECLARE
     r        ota.rollout;
+    cap      integer;
     granted  bigint;
 BEGIN
     SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR SHARE;
     IF NOT FOUND OR r.state NOT IN ('running', 'completed') OR NOT ota.rollout_may_tell(r) THEN
         RETURN 0;
+    END IF;
+    cap := ota.site_cap(r);
+    IF cap IS NOT NULL THEN
+        granted := ota.controller_grant_sites(i_rollout_id, r.current_stage, cap, i_count);
+        IF granted > 0 THEN
+            PERFORM pg_notify('ota', 'grant');
+        END IF;
+        RETURN granted;
     END IF;
     WITH picked AS (
         SELECT u.device_id, d.broker, d.gateway, u.rank, f.max_per_gateway

@@ -78,7 +78,7 @@ $$;
 COMMENT ON FUNCTION ota.controller_told_since(bigint, interval) IS 'Plugin: how many were told lately, for the cap per minute after a take-over';
 
 CREATE OR REPLACE FUNCTION ota.controller_eligible(i_rollout_id bigint, OUT eligible bigint, OUT chosen bigint)
-LANGUAGE sql STABLE SET search_path = ota, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE sql STABLE SET search_path = ota, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
     -- How many devices the percentages are of: those already in the rollout and those that could still join.
     -- Without nested loops, see controller_open_stage().
     WITH r AS (SELECT * FROM ota.rollout WHERE rollout_id = i_rollout_id),

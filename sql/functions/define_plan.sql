@@ -23,13 +23,22 @@ BEGIN
             WHEN name = 'coverage' THEN
                 CASE WHEN CASE WHEN jsonb_typeof(value) = 'number' THEN value::numeric <= 0 OR value::numeric > 1 ELSE true END
                      THEN 'a number above 0, at most 1' END
+            WHEN name = 'max_per_site' THEN
+                CASE WHEN CASE WHEN jsonb_typeof(value) = 'number'
+                               THEN value::numeric NOT BETWEEN 1 AND 10000 OR value::numeric % 1 <> 0 ELSE true END
+                     THEN 'an integer from 1 to 10000' END
+            WHEN name = 'stratify' THEN
+                CASE WHEN CASE WHEN jsonb_typeof(value) = 'array'
+                               THEN NOT value <@ '["hardware", "site"]' OR jsonb_array_length(value) > 2
+                                    OR value -> 0 = value -> 1 ELSE true END
+                     THEN 'a list of "hardware" and "site", each at most once, such as ["hardware", "site"]; [] for neither' END
             WHEN name = 'fallback' THEN
                 CASE WHEN jsonb_typeof(value) <> 'string' OR NOT ota.version_valid(value #>> '{}')
                      THEN 'a Semantic Version such as "1.4.0"' END
             ELSE 'unknown' END;
         IF accepted = 'unknown' THEN
             RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('unknown option "%s"', left(name, 80)),
-                HINT = 'Accepted are pacing, early_halt, coverage, reboot, approval, fallback and count_closed_hours.';
+                HINT = 'Accepted are pacing, early_halt, coverage, reboot, approval, fallback, count_closed_hours, max_per_site and stratify.';
         ELSIF accepted IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('option "%s" is %s', name, left(value::text, 80)),
                 HINT = format('Accepted is %s.', accepted);
@@ -159,7 +168,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- success_threshold: share of the finished devices that must have succeeded, above 0 to 1; health_timeout: silence allowed between
 -- "applying" and the new version's report; download_timeout: silence allowed before; max_in_flight, per_minute: caps on devices
 -- being updated at once and told in a minute, null: none; retries: further attempts of a device, 0 to 10;
--- options: pacing, early_halt, coverage, reboot, approval, fallback, count_closed_hours.
+-- options: pacing, early_halt, coverage, reboot, approval, fallback, count_closed_hours, max_per_site, stratify.
 -- Errors: 22023 an argument is not acceptable; 55000 the fallback is revoked.
 #variable_conflict use_column
 DECLARE

@@ -1,7 +1,9 @@
 -- Which devices may get a release.  (Files are applied in the order of their names; this one needs internal_semver.)
 
-CREATE OR REPLACE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
-RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean)
+-- Its columns change from version to version, which CREATE OR REPLACE refuses; nothing depends on it.
+DROP FUNCTION IF EXISTS ota.eligible_devices(text, bigint, text[]);
+CREATE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
+RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
@@ -33,6 +35,7 @@ BEGIN ATOMIC
     ), judged AS (
         -- The first that fits is the answer.
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
+               nullif(d.attributes ->> 'site', '') AS site,
                coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
                t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
                CASE WHEN d.version = t.version THEN 'current'
@@ -68,7 +71,7 @@ BEGIN ATOMIC
                WHEN 'not_yet' THEN 'not valid before ' || j.not_before
                WHEN 'expired' THEN 'expired at ' || j.expires
            END,
-           j.code, j.version, j.hardware, j.connected, j.listening
+           j.code, j.version, j.hardware, j.connected, j.listening, j.site
       FROM judged j;
 END;
 COMMENT ON FUNCTION ota.eligible_devices(text, bigint, text[]) IS 'Devices of a fleet, each with the reason why it cannot get a release; null: it can';

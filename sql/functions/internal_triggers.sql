@@ -45,6 +45,25 @@ CREATE OR REPLACE TRIGGER device_update_guard BEFORE INSERT ON ota.device_update
         OR NEW.served_stage IS NOT NULL OR NEW.recall)
     EXECUTE FUNCTION ota.device_update_guard();
 
+CREATE OR REPLACE FUNCTION ota.rollout_ahead_guard()
+RETURNS trigger
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Devices join ahead of their rank while a stage opens, and never after: not as easily as by a row of ota.device_update.
+BEGIN
+    IF TG_OP = 'UPDATE' OR NOT EXISTS (SELECT FROM ota.rollout r WHERE r.rollout_id = NEW.rollout_id AND r.state = 'running'
+                                          AND r.device_id IS NULL AND r.current_stage = NEW.stage - 1) THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('device "%s" cannot join rollout %s ahead of its rank now', left(NEW.device_id, 140), NEW.rollout_id),
+            HINT = 'Only the opening of a stage draws devices.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION ota.rollout_ahead_guard() IS 'Trigger: nobody joins ahead of the ranks but while a stage opens';
+
+CREATE OR REPLACE TRIGGER rollout_ahead_guard BEFORE INSERT OR UPDATE ON ota.rollout_ahead
+    FOR EACH ROW EXECUTE FUNCTION ota.rollout_ahead_guard();
+
 CREATE OR REPLACE FUNCTION ota.event_guard()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$

@@ -61,8 +61,9 @@ BEGIN
     PERFORM ota.audit('rollout', NULL, id, jsonb_build_object('from', NULL, 'to', 'scheduled', 'event', 'create', 'reason', i_reason,
         'fleet', i_device.fleet, 'version', i_release.version, 'plan', 'pin', 'device', i_device.device_id));
     PERFORM ota.rollout_step(id, 'start', i_reason, NULL);
-    INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version)
-    VALUES (id, i_device.device_id, 1, ota.cohort_rank(id, i_device.device_id), i_device.listening, i_device.version);
+    INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
+    VALUES (id, i_device.device_id, 1, ota.cohort_rank(id, i_device.device_id), i_device.listening, i_device.version,
+            i_device.attributes ->> 'site');
     UPDATE ota.rollout_stage
        SET state = 'open', opened_at = now(), wait_until = now(), eligible = 1, cohort = 1, added = 1
      WHERE rollout_id = id;

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION ota.preview_rollout(fleet text, version text, plan text DEFAULT 'standard')
 RETURNS TABLE (device_id text, stage integer, label text, included boolean, reason text,
     current_version text, hardware text, connected boolean)
-LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = ota, pg_temp SET jit = off AS $$
 -- Dry run: every device of the fleet with the stage it would be in, in the order in which it would join, and then those that are left
 -- out, with the reason.  Writes nothing.  current_version: what the device runs now; connected: is it online.
 -- Which devices form a stage is drawn by ota.cohort_rank from the rollout's number.  The dry run uses the number that the next
@@ -16,6 +16,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 DECLARE
     r     ota.release := ota.rollout_prepare(preview_rollout.fleet, preview_rollout.version, preview_rollout.plan, true);
     next  bigint := (SELECT q.last_value + q.is_called::integer FROM ota.rollout_rollout_id_seq q);
+    first text[] := ota.stratify((SELECT p.options FROM ota.plan p WHERE p.plan = preview_rollout.plan));
     dark  record;
     hours record;
     back  text;
@@ -41,6 +42,8 @@ BEGIN
     RETURN QUERY
     WITH RECURSIVE devices AS MATERIALIZED (
         SELECT e.device_id, e.reason, e.version, e.hardware, e.connected,
+               CASE first[1] WHEN 'hardware' THEN nullif(e.hardware, '') WHEN 'site' THEN e.site END AS stratum1,
+               CASE first[2] WHEN 'hardware' THEN nullif(e.hardware, '') WHEN 'site' THEN e.site END AS stratum2,
                CASE WHEN e.reason IS NULL THEN ota.cohort_rank(next, e.device_id) END AS rank
           FROM ota.eligible_devices(preview_rollout.fleet, r.release_id) e
     ), total AS (
@@ -58,8 +61,29 @@ BEGIN
           FROM sizes z JOIN stages s ON s.stage = z.stage + 1, total t
     ), spans AS (
         SELECT z.stage, z.label, lag(z.size) OVER (ORDER BY z.stage) AS above, z.size AS upto FROM sizes z
+    ), ahead1 AS (
+        -- As ota.draw_strata(): one of each hardware first, then one of each site that these leave out.
+        SELECT min(d.device_id) AS device_id
+          FROM devices d
+          JOIN (SELECT x.stratum1, min(x.rank) AS rank FROM devices x
+                 WHERE x.reason IS NULL AND x.stratum1 IS NOT NULL GROUP BY x.stratum1) f
+            ON f.stratum1 = d.stratum1 AND f.rank = d.rank
+         GROUP BY d.stratum1
+    ), ahead2 AS (
+        SELECT min(d.device_id) AS device_id
+          FROM devices d
+          JOIN (SELECT x.stratum2, min(x.rank) AS rank FROM devices x
+                 WHERE x.reason IS NULL AND x.stratum2 IS NOT NULL
+                   AND x.stratum2 NOT IN (SELECT o.stratum2 FROM devices o JOIN ahead1 a ON a.device_id = o.device_id
+                                           WHERE o.stratum2 IS NOT NULL)
+                 GROUP BY x.stratum2) f
+            ON f.stratum2 = d.stratum2 AND f.rank = d.rank
+         GROUP BY d.stratum2
     ), placed AS (
-        SELECT d.*, row_number() OVER (ORDER BY d.rank, d.device_id) AS place FROM devices d WHERE d.reason IS NULL
+        SELECT d.*, row_number() OVER (ORDER BY CASE WHEN d.device_id IN (SELECT a.device_id FROM ahead1 a) THEN 1
+                                                     WHEN d.device_id IN (SELECT a.device_id FROM ahead2 a) THEN 2 ELSE 3 END,
+                                                d.rank, d.device_id) AS place
+          FROM devices d WHERE d.reason IS NULL
     )
     SELECT * FROM (
         (SELECT p.device_id, s.stage, s.label, true, NULL::text, p.version, p.hardware, p.connected

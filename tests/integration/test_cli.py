@@ -170,6 +170,9 @@ def test_what_an_operator_orders(office, desk, tmp_path):
                     "02:00").startswith("fleet lab may be told from 01:00 to 02:00 (Europe/Berlin)")
     assert desk.json("fleet", "show", "lab")["windows"][0]["days"] == [1, 2]
     assert desk.run("fleet", "window", "lab", "--clear") == "fleet lab may be told at any time\n"
+    assert desk.run("fleet", "limit", "lab", "--per-gateway", "2", "--per-site", "5", "--reason", "docks") == "fleet lab has its limits\n"
+    assert desk.json("fleet", "show", "lab")["max_per_site"] == 5
+    assert desk.run("device", "set", "dev-001", '{"site":"munich"}') == 'device dev-001 has the attributes {"site":"munich"}\n'
     dates = ("--from", "2026-01-01T00:00Z", "--until", "2099-01-01T00:00Z", "--reason", "peak")
     assert desk.run("fleet", "blackout", "lab", *dates) == \
         "blackout 1: fleet lab is not told from 2026-01-01T00:00Z to 2099-01-01T00:00Z\n"

@@ -142,6 +142,12 @@ BAD = [
     ("remove_blackout", {"blackout_id": 999, "reason": "x"}, "no blackout 999"),
     ("remove_blackout", {"blackout_id": "1", "reason": "x"}, "accepted is an integer"),
     ("remove_blackout", {"blackout_id": 1}, 'needs the member "reason"'),
+    ("limit_fleet", {"fleet": "nowhere", "max_per_site": 1, "reason": "x"}, "nowhere"),
+    ("limit_fleet", {"fleet": "default", "max_per_gateway": 0, "reason": "x"}, "max_per_gateway is 0"),
+    ("limit_fleet", {"fleet": "default", "max_per_site": 1}, 'needs the member "reason"'),
+    ("set_attributes", {"device_id": "ghost", "attributes": {}}, "ghost"),
+    ("set_attributes", {"device_id": "dev-001", "attributes": {"site": 7}}, "the site is 7"),
+    ("set_attributes", {"device_id": "dev-001", "attributes": "x"}, "an object or a list"),
     ("list_releases", {"limit": 0}, "1 to 1000"),
     ("list_devices", {"connected": "yes"}, "true or false"),
     ("show_release", {"version": "9.9.9"}, "no release 9.9.9"),
@@ -237,6 +243,10 @@ def test_pins_windows_and_gateways(office, alice):
     window, = alice.ask("show_fleet", fleet="default")["windows"]
     assert window["days"] == [1, 2] and window["opens"] == "01:00:00" and window["closes"] == "02:30:00"
     assert alice.ask("clear_windows", fleet="default") == {"windows": 1}
+    assert alice.ask("limit_fleet", fleet="default", max_per_gateway=2, max_per_site=5, reason="docks") == {}
+    shown = alice.ask("show_fleet", fleet="default")
+    assert (shown["max_per_gateway"], shown["max_per_site"]) == (2, 5)
+    assert alice.ask("set_attributes", device_id="dev-001", attributes={"site": "munich"}) == {"attributes": {"site": "munich"}}
     until = office.db.value("SELECT date_trunc('minute', now() + interval '1 hour')")
     blackout = alice.ask("add_blackout", from_at="2026-01-01T00:00:00Z", until_at=until.isoformat(), reason="peak")["blackout_id"]
     listed, = alice.ask("list_blackouts", fleet="default")["blackouts"]

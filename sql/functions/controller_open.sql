@@ -1,0 +1,132 @@
+-- Opening a stage: who is in it.
+
+CREATE OR REPLACE FUNCTION ota.stratify(options jsonb)
+RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = ota, pg_temp AS $$
+    -- Of which attributes a stage has a device of each value, in the order of their importance: hardware and site by default.
+    SELECT ARRAY(SELECT jsonb_array_elements_text(coalesce(options -> 'stratify', '["hardware", "site"]')));
+$$;
+COMMENT ON FUNCTION ota.stratify(jsonb) IS 'Internal: the attributes of which a stage has a device of each value';
+
+CREATE OR REPLACE FUNCTION ota.draw_strata(r ota.rollout, i_stage integer, i_count bigint, i_no_site text, OUT joined bigint, OUT behind bigint)
+LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+-- Let i_count more devices into a stage: for each hardware that no device of the rollout has, the first by rank that has it; then
+-- the same for each site that has none, those just drawn included; then the others by rank.  Who was drawn ahead of his rank is
+-- kept in ota.rollout_ahead.  A canary that leaves a model out says nothing of it, and its verdict lets the others go on to that
+-- model blindly.  Later stages look for what has appeared since, or what the first had no room for.
+-- Returns how many joined, and the highest rank among those that were not drawn ahead.
+DECLARE
+    strata  text[] := ota.stratify(r.options);
+BEGIN
+    WITH inside AS (
+        SELECT u.device_id, d.hardware, d.attributes ->> 'site' AS site
+          FROM ota.device_update u JOIN ota.device d ON d.device_id = u.device_id WHERE u.rollout_id = r.rollout_id
+    ), present AS (
+        SELECT DISTINCT CASE strata[1] WHEN 'hardware' THEN i.hardware ELSE i.site END AS first,
+               CASE strata[2] WHEN 'hardware' THEN i.hardware WHEN 'site' THEN i.site END AS second
+          FROM inside i
+    ), pool AS MATERIALIZED (
+        SELECT e.device_id, e.listening, e.version, e.site, ota.cohort_rank(r.rollout_id, e.device_id) AS rank,
+               nullif(CASE strata[1] WHEN 'hardware' THEN e.hardware ELSE e.site END, '') AS first,
+               nullif(CASE strata[2] WHEN 'hardware' THEN e.hardware WHEN 'site' THEN e.site END, '') AS second
+          FROM ota.eligible_devices(r.fleet, r.release_id) e
+         WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+           AND NOT EXISTS (SELECT 1 FROM ota.device_update u WHERE u.rollout_id = r.rollout_id AND u.device_id = e.device_id)
+    ), ahead1 AS MATERIALIZED (
+        SELECT f.first AS value, min(p.device_id) AS device_id, min(p.second) AS second
+          FROM (SELECT x.first, min(x.rank) AS rank FROM pool x
+                 WHERE x.first IS NOT NULL AND NOT EXISTS (SELECT FROM present i WHERE i.first = x.first)
+                 GROUP BY x.first ORDER BY 2, 1 LIMIT i_count) f
+          JOIN pool p ON p.first = f.first AND p.rank = f.rank
+         GROUP BY f.first
+    ), ahead2 AS MATERIALIZED (
+        SELECT f.second AS value, min(p.device_id) AS device_id
+          FROM (SELECT x.second, min(x.rank) AS rank FROM pool x
+                 WHERE x.second IS NOT NULL AND NOT EXISTS (SELECT FROM present i WHERE i.second = x.second)
+                   AND NOT EXISTS (SELECT FROM ahead1 i WHERE i.second = x.second)
+                 GROUP BY x.second ORDER BY 2, 1 LIMIT i_count - (SELECT count(*) FROM ahead1)) f
+          JOIN pool p ON p.second = f.second AND p.rank = f.rank
+         GROUP BY f.second
+    ), ahead AS (
+        INSERT INTO ota.rollout_ahead (rollout_id, device_id, stage, attribute, value)
+        SELECT r.rollout_id, a.device_id, i_stage, strata[1], a.value FROM ahead1 a
+        UNION ALL
+        SELECT r.rollout_id, a.device_id, i_stage, strata[2], a.value FROM ahead2 a
+        ON CONFLICT DO NOTHING
+        RETURNING device_id
+    ), added AS (
+        -- Chosen by rank, stored by device: the indexes grow at their end instead of everywhere.
+        INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
+        SELECT r.rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version, coalesce(c.site, i_no_site)
+          FROM (SELECT p.* FROM pool p LEFT JOIN ahead a ON a.device_id = p.device_id
+                 ORDER BY a.device_id IS NULL, p.rank, p.device_id LIMIT i_count) c
+         ORDER BY c.device_id
+        RETURNING device_id, rank
+    )
+    SELECT count(*), max(a.rank) FILTER (WHERE a.device_id NOT IN (SELECT x.device_id FROM ahead x))
+      INTO joined, behind FROM added a;
+END
+$$;
+COMMENT ON FUNCTION ota.draw_strata(ota.rollout, integer, bigint, text) IS 'Internal: let devices into a stage, first of each hardware and site that the rollout has none of';
+
+CREATE OR REPLACE FUNCTION ota.controller_open_stage(i_rollout_id bigint, i_stage integer, i_eligible bigint, i_size bigint)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+-- Open a stage whose cohort, the earlier stages' devices included, has i_size devices: first one device of each hardware and each
+-- site that has none in the rollout yet (see ota.draw_strata), then the others, each by ota.cohort_rank.
+-- Returns how many the stage added; -1 when the rollout is no longer running or the stage is not the next one.
+-- Without nested loops: nobody has counted the rows of a stage that has just been opened, and a plan made for few of them
+-- compares every device with every other.  Without JIT: a plan that cannot do without a nested loop has, with these switched off,
+-- such costs that PostgreSQL would compile it, for seconds, to look at ten devices.
+DECLARE
+    r        ota.rollout;
+    joined   bigint := 0;
+    inside   bigint;
+    behind   bigint;
+    no_site  text;
+BEGIN
+    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    IF NOT FOUND OR r.state <> 'running' OR r.current_stage <> i_stage - 1 THEN
+        RETURN -1;
+    END IF;
+    -- Whoever starts or stops listening from here on finds the rows of this stage, see broker_write().
+    PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
+    no_site := CASE WHEN ota.site_cap(r) IS NOT NULL THEN '' END;
+    SELECT count(*) INTO inside FROM ota.device_update WHERE rollout_id = i_rollout_id;
+    IF i_size > inside THEN
+        IF cardinality(ota.stratify(r.options)) > 0 AND EXISTS (SELECT FROM ota.rollout_stage s
+                WHERE s.rollout_id = i_rollout_id AND s.stage = i_stage AND s.percent < 100) THEN
+            SELECT d.joined, d.behind INTO joined, behind FROM ota.draw_strata(r, i_stage, i_size - inside, no_site) d;
+        ELSE
+            WITH added AS (
+            INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
+            SELECT i_rollout_id, c.device_id, i_stage, c.rank, c.listening, c.version, coalesce(c.site, no_site)
+              FROM (SELECT e.device_id, e.listening, e.version, e.site, ota.cohort_rank(i_rollout_id, e.device_id) AS rank
+                      FROM ota.eligible_devices(r.fleet, r.release_id) e
+                     WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                       AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                                        WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
+                     ORDER BY rank, e.device_id
+                     LIMIT i_size - inside) c
+             ORDER BY c.device_id
+            RETURNING rank)
+            SELECT count(*), max(a.rank) INTO joined, behind FROM added a;
+        END IF;
+        -- Now, not when autovacuum comes by: until then the brokers' statements, which look for a few rows every moment,
+        -- have plans for a small table.
+        ANALYZE ota.device_update;
+    END IF;
+    UPDATE ota.rollout_stage
+       SET state = 'open', opened_at = now(), wait_until = now() + wait, eligible = i_eligible,
+           cohort = inside + joined, added = joined,
+           last_rank = greatest(behind, (SELECT max(b.last_rank) FROM ota.rollout_stage b WHERE b.rollout_id = i_rollout_id)),
+           -- Whatever count_closed_hours says, a wait begins when the first device could be told.
+           stopped_at = CASE WHEN NOT ota.rollout_may_tell(r) THEN now() END
+     WHERE rollout_id = i_rollout_id AND stage = i_stage;
+    UPDATE ota.rollout SET current_stage = i_stage, advance_requested = false WHERE rollout_id = i_rollout_id;
+    PERFORM ota.audit('stage_opened', NULL, i_rollout_id, jsonb_build_object('stage', i_stage, 'eligible', i_eligible,
+        'cohort', inside + joined, 'added', joined, 'by', 'controller'));
+    RETURN joined;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_open_stage(bigint, integer, bigint, bigint) IS 'Plugin: open the next stage of a rollout';
