@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/gate/again.h"
 #include "ota/gate/control.h"
 #include "ota/gate/deliver_send.h"
 #include "ota/gate/emit.h"
@@ -12,7 +13,7 @@
 #include "ota/gate/state.h"
 #include "ota/rules/eligibility.h"
 
-static struct deliver_release *release_of(const struct deliver *deliver, int64_t release_id)
+struct deliver_release *deliver_release_of(const struct deliver *deliver, int64_t release_id)
 {
 	struct deliver_release *found = NULL;
 
@@ -20,12 +21,19 @@ static struct deliver_release *release_of(const struct deliver *deliver, int64_t
 	return found;
 }
 
-static struct deliver_rollout *live_rollout(const struct deliver *deliver, int64_t rollout)
+static struct deliver_rollout *rollout_of(const struct deliver *deliver, int64_t rollout)
 {
 	struct deliver_rollout *found = NULL;
 
 	HASH_FIND(hh, deliver->live, &rollout, sizeof(rollout), found);
 	return found;
+}
+
+bool deliver_is_live(const struct gate *gate, int64_t rollout)
+{
+	const struct deliver_rollout *found = rollout_of(&gate->deliver, rollout);
+
+	return found != NULL && (found->until_ms == 0 || gate->clock.wall_ms() < found->until_ms);
 }
 
 static void release_entry_free(struct deliver_release *entry)
@@ -104,37 +112,19 @@ bool deliver_is_current(
 	if (recall != NULL && recall->sent && notice_digest_equal(&digest, &recall->digest)) {
 		return true;
 	}
-	if (notice == NULL || notice->answered || !notice_digest_equal(&digest, &notice->digest)
-		|| live_rollout(deliver, notice->rollout) == NULL) {
+	if (notice == NULL || !notice->sent || notice->answered
+		|| !notice_digest_equal(&digest, &notice->digest) || !deliver_is_live(gate, notice->rollout)
+		|| !again_allowed(gate)) {
 		return false;
 	}
 	/* Nobody waits for an answer any more, and the next attempt may be on its way. */
 	if (notice->deadline_ms > 0 && now_ms >= notice->deadline_ms + DELIVER_LATE_MS) {
 		return false;
 	}
-	release = release_of(deliver, notice->release_id);
+	release = deliver_release_of(deliver, notice->release_id);
 	return release != NULL
 		&& (release->release->manifest->terms.expires_ms == 0
 			|| now_ms < release->release->manifest->terms.expires_ms);
-}
-
-void deliver_answered(struct gate *gate, const char *device)
-{
-	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
-
-	if (notice != NULL) {
-		notice->answered = true;
-	}
-}
-
-void deliver_session_ends(struct gate *gate, const struct session *session)
-{
-	struct told_notice *notice =
-		session->device == NULL ? NULL : told_notice_of(&gate->deliver.told, session->device);
-
-	if (notice != NULL && notice->answered && notice->session == session->number) {
-		told_notice_drop(&gate->deliver.told, notice);
-	}
 }
 
 static void undelivered(struct gate *gate, const struct change *offer,
@@ -152,40 +142,40 @@ static void undelivered(struct gate *gate, const struct change *offer,
 		.text = words,
 	};
 
+	/* It was told before, and the database knows. */
+	if (offer->again) {
+		return;
+	}
 	gate->counters.undelivered++;
 	emit_or_lose(gate, &event);
 }
 
-/* Where a device can be told: in its own session, else in its gateway's. */
-struct target {
-	struct session *session; /* NULL: it is not here */
-	bool listening;
-};
-
-static struct target target_of(const struct gate *gate, const struct change *change)
+struct session *deliver_target(
+	const struct gate *gate, const struct change *change, bool *listening)
 {
-	struct target target = { .session = sessions_of_device(&gate->sessions, change->device) };
+	struct session *session = sessions_of_device(&gate->sessions, change->device);
 	const struct via_child *child;
 
-	target.listening = target.session != NULL && target.session->listening;
-	if (target.listening || change->via == NULL) {
-		return target;
+	*listening = session != NULL && session->listening;
+	if (*listening || change->via == NULL) {
+		return session;
 	}
 	child = via_child_of(&gate->via, change->via, change->device);
 	if (child != NULL) {
-		target.session = child->session;
-		target.listening = child->listening;
+		session = child->session;
+		*listening = child->listening;
 	}
-	return target;
+	return session;
 }
 
 /* The last gate before a device.  True: a message went to the broker. */
-static bool offer(struct gate *gate, const struct change *offer)
+static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 {
 	struct deliver *deliver = &gate->deliver;
-	const struct target target = target_of(gate, offer);
-	const struct session *session = target.session;
-	const struct deliver_release *release = release_of(deliver, offer->release_id);
+	const struct change *offer = waiting->change;
+	bool listening;
+	const struct session *session = deliver_target(gate, offer, &listening);
+	const struct deliver_release *release = deliver_release_of(deliver, offer->release_id);
 	const struct device_facts facts = {
 		.fleet = offer->fleet,
 		.hardware = offer->hardware,
@@ -199,7 +189,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 	size_t length = 0;
 	enum ota_err err;
 
-	if (live_rollout(deliver, offer->rollout) == NULL) {
+	if (!deliver_is_live(gate, offer->rollout)) {
 		undelivered(
 			gate, offer, session, REPORT_IDLE, "rollout_not_live", "the rollout is not running");
 		return false;
@@ -209,7 +199,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 			"the release is not verified here, or was revoked");
 		return false;
 	}
-	if (session == NULL || !target.listening) {
+	if (session == NULL || !listening) {
 		undelivered(gate, offer, session, REPORT_IDLE,
 			session == NULL ? "not_connected" : "not_listening",
 			session == NULL ? "the device is not connected to this broker"
@@ -234,6 +224,9 @@ static bool offer(struct gate *gate, const struct change *offer)
 	if (err == OTA_OK && (err = notice_digest(payload, length, &digest)) != OTA_OK) {
 		free(payload);
 	}
+	if (err == OTA_OK && (err = again_note(gate, offer, session)) != OTA_OK) {
+		free(payload);
+	}
 	if (err == OTA_OK) {
 		/* Before it is sent, so that no copy exists which the READ check would not know. */
 		told = told_notice_put(&deliver->told, offer->device);
@@ -245,6 +238,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 			told->release_id = offer->release_id;
 			told->session = session->number;
 			told->answered = false;
+			told->sent = true;
 			err = deliver_send(
 				gate, session, offer->device, offer->topic, offer->fleet, payload, length);
 			if (err != OTA_OK) {
@@ -260,6 +254,10 @@ static bool offer(struct gate *gate, const struct change *offer)
 		return false;
 	}
 	gate->counters.notices_sent++;
+	if (!offer->again) {
+		told->offer = waiting->change;
+		waiting->change = NULL;
+	}
 	return true;
 }
 
@@ -290,8 +288,8 @@ static bool send_recall(
 static bool recall(struct gate *gate, const struct change *change)
 {
 	struct told *told = &gate->deliver.told;
-	const struct target target = target_of(gate, change);
-	const struct session *session = target.session;
+	bool listening;
+	const struct session *session = deliver_target(gate, change, &listening);
 	struct told_notice *notice = told_notice_of(told, change->device);
 	struct told_recall *recall = told_recall_of(told, change->device);
 
@@ -302,7 +300,7 @@ static bool recall(struct gate *gate, const struct change *change)
 		recall = told_recall_put(told, change->device, change->rollout,
 			change->version == NULL ? "" : change->version, change->topic);
 	}
-	if (recall == NULL || recall->sent || session == NULL || !target.listening) {
+	if (recall == NULL || recall->sent || session == NULL || !listening) {
 		return false;
 	}
 	return send_recall(gate, session, recall);
@@ -315,12 +313,13 @@ void deliver_owed(struct gate *gate, struct session *session, const char *device
 	if (recall != NULL && !recall->sent) {
 		send_recall(gate, session, recall);
 	}
+	again_returned(gate, session, device);
 }
 
 static void take_release(struct gate *gate, struct change *change)
 {
 	struct deliver *deliver = &gate->deliver;
-	struct deliver_release *old = release_of(deliver, change->release_id);
+	struct deliver_release *old = deliver_release_of(deliver, change->release_id);
 	struct deliver_release *entry;
 
 	if (old != NULL) {
@@ -352,14 +351,18 @@ fail:
 static void take_rollout(struct gate *gate, const struct change *change)
 {
 	struct deliver *deliver = &gate->deliver;
-	struct deliver_rollout *entry = live_rollout(deliver, change->rollout);
+	struct deliver_rollout *entry = rollout_of(deliver, change->rollout);
 	char name[64];
 
 	if (!change->live && entry != NULL) {
 		drop_rollout(deliver, entry);
 	}
+	if (change->live && entry != NULL) {
+		entry->until_ms = change->until_ms;
+	}
 	if (change->live && entry == NULL && (entry = calloc(1, sizeof(*entry))) != NULL) {
 		entry->rollout = change->rollout;
+		entry->until_ms = change->until_ms;
 		HASH_ADD(hh, deliver->live, rollout, sizeof(entry->rollout), entry);
 		if (entry->hh.tbl == NULL) {
 			free(entry);
@@ -372,29 +375,38 @@ static void take_rollout(struct gate *gate, const struct change *change)
 	metrics_publish(name, change->text);
 }
 
+void deliver_wait(struct deliver *deliver, struct change *change)
+{
+	struct deliver_waiting *waiting = change->device == NULL ? NULL : calloc(1, sizeof(*waiting));
+
+	if (waiting == NULL) {
+		change_free(change); /* the deadline of the device's update ends it */
+		return;
+	}
+	waiting->change = change;
+	DL_APPEND(deliver->waiting, waiting);
+	deliver->waiting_count++;
+}
+
 /* What waits for its turn is queued; all else takes effect now. */
 static void take(struct gate *gate, struct change *change)
 {
 	struct deliver *deliver = &gate->deliver;
 	struct deliver_release *release;
-	struct deliver_waiting *waiting;
 
 	switch (change->kind) {
 	case CHANGE_OFFER:
 	case CHANGE_RECALL:
-		waiting = change->device == NULL ? NULL : calloc(1, sizeof(*waiting));
-		if (waiting == NULL) {
-			break; /* the deadline of the device's update ends it */
-		}
-		waiting->change = change;
-		DL_APPEND(deliver->waiting, waiting);
-		deliver->waiting_count++;
+		deliver_wait(deliver, change);
+		return;
+	case CHANGE_CLAIM:
+		again_claim(gate, change);
 		return;
 	case CHANGE_RELEASE:
 		take_release(gate, change);
 		break;
 	case CHANGE_RELEASE_GONE:
-		release = release_of(deliver, change->release_id);
+		release = deliver_release_of(deliver, change->release_id);
 		if (release != NULL) {
 			drop_release(deliver, release);
 		}
@@ -407,6 +419,7 @@ static void take(struct gate *gate, struct change *change)
 		take_rollout(gate, change);
 		break;
 	case CHANGE_DATABASE:
+		again_database(gate, change);
 		metrics_publish("database", change->text);
 		break;
 	case CHANGE_METRIC:
@@ -458,11 +471,12 @@ void deliver_work(struct gate *gate)
 		take(gate, change);
 		now_us = gate->clock.mono_us();
 	}
+	again_work(gate);
 	while (deliver->waiting != NULL && deliver->window_notices > 0
 		&& now_us - began_us < deliver->window_work_us) {
 		struct deliver_waiting *first = deliver->waiting;
-		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
-														: recall(gate, first->change);
+		bool sent =
+			first->change->kind == CHANGE_OFFER ? offer(gate, first) : recall(gate, first->change);
 
 		deliver->window_notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);

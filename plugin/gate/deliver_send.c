@@ -92,3 +92,25 @@ out:
 	free(payload);
 	return err;
 }
+
+void deliver_answered(struct gate *gate, const char *device)
+{
+	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
+
+	if (notice != NULL && !notice->sent) { /* of before this start: nothing is on its way */
+		told_notice_drop(&gate->deliver.told, notice);
+	} else if (notice != NULL) {
+		notice->answered = true;
+		told_offer_drop(&gate->deliver.told, notice);
+	}
+}
+
+void deliver_session_ends(struct gate *gate, const struct session *session)
+{
+	struct told_notice *notice =
+		session->device == NULL ? NULL : told_notice_of(&gate->deliver.told, session->device);
+
+	if (notice != NULL && notice->answered && notice->session == session->number) {
+		told_notice_drop(&gate->deliver.told, notice);
+	}
+}

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ota/gate/again.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
 #include "ota/gate/push.h"
@@ -101,7 +102,10 @@ static void answered(struct gate *gate, const struct session *session, const cha
 		return;
 	}
 	notice = told_notice_of(&gate->deliver.told, child);
-	if (notice != NULL && notice->session == session->number) {
+	if (notice != NULL
+		&& (notice->session == session->number
+			|| (notice->offer != NULL && notice->offer->via != NULL
+				&& strcmp(notice->offer->via, session->device) == 0))) {
 		deliver_answered(gate, child);
 	}
 }
@@ -162,7 +166,10 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message, 
 	if (err == OTA_OK) {
 		err = append(gate, session, child, message->topic, &report);
 	}
-	if (err == OTA_OK && report.status != REPORT_IDLE) {
+	if (err == OTA_OK
+		&& (report.status != REPORT_IDLE
+			|| again_runs_it(gate, child != NULL ? child : session->device, report.version))) {
+		session->answered = session->answered || child == NULL;
 		answered(gate, session, child);
 	}
 	status_report_free(&report);

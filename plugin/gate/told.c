@@ -9,6 +9,7 @@ static void notice_free(struct told_notice *notice)
 		return;
 	}
 	free(notice->device);
+	change_free(notice->offer);
 	free(notice);
 }
 
@@ -39,8 +40,31 @@ struct told_recall *told_recall_of(const struct told *told, const char *device)
 	return recall;
 }
 
+void told_again_not(struct told *told, struct told_notice *notice)
+{
+	if (notice->again_us != 0) {
+		DL_DELETE(told->again, notice);
+		notice->again_us = 0;
+	}
+}
+
+void told_offer_drop(struct told *told, struct told_notice *notice)
+{
+	told_again_not(told, notice);
+	change_free(notice->offer);
+	notice->offer = NULL;
+}
+
+void told_again_at(struct told *told, struct told_notice *notice, int64_t at_us)
+{
+	told_again_not(told, notice);
+	notice->again_us = at_us == 0 ? 1 : at_us;
+	DL_APPEND(told->again, notice);
+}
+
 void told_notice_drop(struct told *told, struct told_notice *notice)
 {
+	told_again_not(told, notice);
 	HASH_DEL(told->notices, notice);
 	notice_free(notice);
 }
@@ -60,6 +84,7 @@ struct told_notice *told_notice_put(struct told *told, const char *device)
 		told_recall_drop(told, recall);
 	}
 	if (notice != NULL) {
+		told_offer_drop(told, notice);
 		return notice;
 	}
 	notice = calloc(1, sizeof(*notice));
@@ -142,6 +167,7 @@ void told_clear(struct told *told)
 	struct told_recall *recalls = told->recalls;
 
 	/* The tables go, the entries are still chained. */
+	told->again = NULL;
 	HASH_CLEAR(hh, told->notices);
 	HASH_CLEAR(hh, told->recalls);
 	notices_clear(notices);

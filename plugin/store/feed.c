@@ -69,7 +69,7 @@ static void note_key(void *context, const char *file, const char *reason)
 	logring_printf(feed->log, LOG_LEVEL_WARNING, "key %s is not used: %s", file, reason);
 }
 
-void feed_reload_keys(struct feed *feed)
+void feed_reload_keys(struct feed *feed, bool away)
 {
 	struct keyring *keyring = NULL;
 	struct ota_why why = { "" };
@@ -89,6 +89,9 @@ void feed_reload_keys(struct feed *feed)
 	feed->keyring = keyring;
 	warn_open_directory(feed);
 	logring_printf(feed->log, LOG_LEVEL_NOTICE, "%zu trusted keys read", keyring_count(keyring));
+	if (away) {
+		feed_restore_releases(feed);
+	}
 }
 
 enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why)
@@ -110,7 +113,7 @@ char *feed_copy(const char *text)
 	return text ? strdup(text) : NULL;
 }
 
-static struct known_rollout *know_rollout(struct feed *feed, int64_t id)
+struct known_rollout *feed_know_rollout(struct feed *feed, int64_t id)
 {
 	struct known_rollout *known = calloc(1, sizeof(*known));
 
@@ -126,6 +129,17 @@ static struct known_rollout *know_rollout(struct feed *feed, int64_t id)
 	return known;
 }
 
+static void keep_rollout(struct feed *feed, const struct known_rollout *known)
+{
+	const struct warm_record record = { .kind = WARM_ROLLOUT,
+		.gone = !known->live,
+		.live = known->live,
+		.id = known->id,
+		.at_ms = known->until_ms };
+
+	warm_put(feed->warm, &record);
+}
+
 enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why)
 {
 	PGresult *rows = NULL;
@@ -136,12 +150,13 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 		int64_t id = pg_int(rows, n, 0);
 		bool live = pg_bool(rows, n, 1);
 		const char *report = pg_text(rows, n, 2);
+		int64_t until_ms = pg_int(rows, n, 3);
 		struct known_rollout *known = NULL;
 		struct change *change;
 
 		HASH_FIND(hh, feed->rollouts, &id, sizeof(id), known);
 		if (!known) {
-			known = know_rollout(feed, id);
+			known = feed_know_rollout(feed, id);
 		}
 		if (!known) {
 			ota_why_set(why, "out of memory");
@@ -149,13 +164,15 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 			break;
 		}
 		known->round = feed->round;
-		if (known->report && report && strcmp(known->report, report) == 0 && known->live == live) {
+		if (known->report && report && strcmp(known->report, report) == 0 && known->live == live
+			&& known->until_ms == until_ms) {
 			continue;
 		}
 		change = change_new(CHANGE_ROLLOUT);
 		if (change) {
 			change->rollout = id;
 			change->live = live;
+			change->until_ms = until_ms;
 			change->text = feed_copy(report);
 		}
 		err = feed_push(feed, change, why);
@@ -163,7 +180,13 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 			free(known->report);
 			known->report = feed_copy(report);
 			known->live = live;
+			known->until_ms = until_ms;
+			keep_rollout(feed, known);
 		}
+	}
+	if (!err && !feed->rollouts_compared) {
+		feed_forget_rollouts(feed);
+		feed->rollouts_compared = true;
 	}
 	PQclear(rows);
 	return err;
@@ -198,6 +221,7 @@ enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why
 	}
 	free(feed->gateways);
 	feed->gateways = copy;
+	warm_put(feed->warm, &(const struct warm_record){ .kind = WARM_GATEWAYS, .text = copy });
 out:
 	PQclear(rows);
 	return err;
@@ -221,6 +245,8 @@ static enum ota_err forget_rollouts(struct feed *feed, struct ota_why *why)
 			if (err) {
 				return err;
 			}
+			known->live = false;
+			keep_rollout(feed, known);
 			HASH_DEL(feed->rollouts, known);
 			free(known->report);
 			free(known);
@@ -253,6 +279,7 @@ static enum ota_err hand_out_recalls(
 			change->topic = feed_copy(pg_text(rows, n, 3));
 			change->via = feed_copy(pg_text(rows, n, 4));
 		}
+		warm_claim_over(feed->warm, pg_text(rows, n, 0));
 		err = feed_push(feed, change, why);
 	}
 	if (!err && PQntuples(rows) == RECALLS_MAX) {
@@ -279,7 +306,7 @@ enum {
 	O_VIA
 };
 
-static struct change *make_offer(const PGresult *rows, int n)
+struct change *feed_make_offer(const PGresult *rows, int n)
 {
 	struct change *change = change_new(CHANGE_OFFER);
 
@@ -327,7 +354,12 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, bool *more, struct 
 	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
 	err = pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int)", 2, values, &rows, why);
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
-		err = feed_push(feed, make_offer(rows, n), why);
+		struct change *change = feed_make_offer(rows, n);
+
+		if (change) {
+			feed_keep_claim(feed, change);
+		}
+		err = feed_push(feed, change, why);
 	}
 	if (!err && (size_t)PQntuples(rows) >= room) {
 		*more = true;

@@ -6,6 +6,7 @@
 
 #include "ota/base/table.h"
 #include "ota/store/feed.h"
+#include "ota/store/warm.h"
 #include "ota/wire/change.h"
 #include "ota/wire/keyring.h"
 
@@ -21,8 +22,9 @@ struct known_release {
 
 struct known_rollout {
 	int64_t id;
-	char *report; /* as last told to the gate */
-	bool live;    /* the same */
+	char *report;     /* as last told to the gate */
+	bool live;        /* the same */
+	int64_t until_ms; /* the same */
 	uint64_t round;
 	UT_hash_handle hh;
 };
@@ -37,9 +39,28 @@ struct feed {
 	char *gateways; /* as last told to the gate, NULL: none */
 	uint64_t round;
 	uint64_t release_round;
+	struct warm *warm;      /* of the store */
+	bool releases_compared; /* what is kept is what the database has */
+	bool rollouts_compared;
+	bool restoring;  /* claims are on their way to the gate ... */
+	size_t restored; /* ... so many of them are through */
 };
 
 /* Give a change to the gate; it is freed on failure.  NULL counts as out of memory. */
 OTA_MUST_USE enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why);
+/* A new entry; NULL: no memory. */
+struct known_rollout *feed_know_rollout(struct feed *feed, int64_t id);
+/* The offer in a row of broker_claim or broker_claims; NULL: no memory. */
+struct change *feed_make_offer(const PGresult *rows, int n);
+/* Keep an offer that is about to be told, or is outstanding. */
+void feed_keep_claim(struct feed *feed, const struct change *offer);
+/* Verify all that is kept of releases with the keys of now. */
+void feed_restore_releases(struct feed *feed);
+/* End what is kept of releases and rollouts that the database no longer names. */
+void feed_forget_releases(struct feed *feed);
+void feed_forget_rollouts(struct feed *feed);
+/* Verify a release from before with the keys of now; the gate gets it, or loses it. */
+OTA_MUST_USE enum ota_err feed_restore_release(
+	struct feed *feed, const struct warm_record *record, struct ota_why *why);
 /* strdup that lets NULL through. */
 char *feed_copy(const char *text);

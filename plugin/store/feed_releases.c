@@ -65,21 +65,38 @@ static enum ota_err decode_hex(const char *text, uint8_t **bytes, size_t *length
 	return OTA_OK;
 }
 
-static enum ota_err verify_row(
-	struct feed *feed, const PGresult *rows, int n, struct release **release, struct ota_why *why)
+/* A row as it is kept, too. */
+static struct warm_record record_of(const PGresult *rows, int n)
 {
-	uint8_t *signature = NULL;
-	struct release_unverified row = {
-		.release_id = pg_int(rows, n, L_ID),
+	return (struct warm_record){
+		.kind = WARM_RELEASE,
+		.id = pg_int(rows, n, L_ID),
 		.version = pg_text(rows, n, L_VERSION),
 		.sequence = pg_int(rows, n, L_SEQUENCE),
 		.url = pg_text(rows, n, L_URL),
 		.sha256 = pg_text(rows, n, L_SHA256),
 		.size = pg_int(rows, n, L_SIZE),
-		.release_notes = pg_text(rows, n, L_NOTES),
-		.envelope = pg_text(rows, n, L_ENVELOPE),
+		.notes = pg_text(rows, n, L_NOTES),
+		.text = pg_text(rows, n, L_ENVELOPE),
+		.signature = pg_text(rows, n, L_SIGNATURE),
 	};
-	enum ota_err err = decode_hex(pg_text(rows, n, L_SIGNATURE), &signature, &row.signature_length);
+}
+
+static enum ota_err verify(struct feed *feed, const struct warm_record *record,
+	struct release **release, struct ota_why *why)
+{
+	uint8_t *signature = NULL;
+	struct release_unverified row = {
+		.release_id = record->id,
+		.version = record->version,
+		.sequence = record->sequence,
+		.url = record->url,
+		.sha256 = record->sha256,
+		.size = record->size,
+		.release_notes = record->notes,
+		.envelope = record->text,
+	};
+	enum ota_err err = decode_hex(record->signature, &signature, &row.signature_length);
 
 	row.signature = signature;
 	if (!err) {
@@ -132,8 +149,8 @@ static enum ota_err store_verdict(struct feed *feed, struct pg *pg, int64_t id,
 	return err;
 }
 
-static enum ota_err take_from_gate(
-	struct feed *feed, struct known_release *known, struct ota_why *why)
+/* The gate may not hand it out any more, for the time being. */
+static enum ota_err withdraw(struct feed *feed, struct known_release *known, struct ota_why *why)
 {
 	struct change *change;
 	enum ota_err err;
@@ -150,6 +167,14 @@ static enum ota_err take_from_gate(
 		known->at_gate = false;
 	}
 	return err;
+}
+
+static enum ota_err take_from_gate(
+	struct feed *feed, struct known_release *known, struct ota_why *why)
+{
+	warm_put(feed->warm,
+		&(const struct warm_record){ .kind = WARM_RELEASE, .gone = true, .id = known->id });
+	return withdraw(feed, known, why);
 }
 
 static enum ota_err give_to_gate(
@@ -176,9 +201,10 @@ static enum ota_err look_at(struct feed *feed, struct pg *pg, const PGresult *ro
 {
 	const char *state = pg_text(rows, n, L_STATE);
 	const char *version = pg_text(rows, n, L_VERSION);
+	const struct warm_record record = record_of(rows, n);
 	struct release *release = NULL;
 	struct ota_why reason = { "" };
-	enum ota_err verified = verify_row(feed, rows, n, &release, &reason);
+	enum ota_err verified = verify(feed, &record, &release, &reason);
 	enum ota_err err;
 
 	if (verified == OTA_ERR_NOMEM) {
@@ -192,6 +218,7 @@ static enum ota_err look_at(struct feed *feed, struct pg *pg, const PGresult *ro
 		err = take_from_gate(feed, known, why);
 	}
 	if (!err && !verified && strcmp(state, "verified") == 0) {
+		warm_put(feed->warm, &record);
 		return give_to_gate(feed, known, release, why);
 	}
 	if (!err && !verified) {
@@ -270,5 +297,35 @@ enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why
 		}
 	}
 	PQclear(rows);
-	return err ? err : drop_unlisted(feed, why);
+	if (!err) {
+		err = drop_unlisted(feed, why);
+	}
+	if (!err && !feed->releases_compared) {
+		feed_forget_releases(feed);
+		feed->releases_compared = true;
+	}
+	return err;
+}
+
+enum ota_err feed_restore_release(
+	struct feed *feed, const struct warm_record *record, struct ota_why *why)
+{
+	struct known_release *known = NULL;
+	struct release *release = NULL;
+	struct ota_why ignored = { "" };
+	enum ota_err err = verify(feed, record, &release, why);
+
+	HASH_FIND(hh, feed->releases, &record->id, sizeof(record->id), known);
+	if (!known) {
+		known = know_release(feed, record->id);
+	}
+	if (!known) {
+		release_free(release);
+		return OTA_ERR_NOMEM;
+	}
+	if (err) {
+		/* It stays in the file: the database may judge it otherwise, or a key may come back. */
+		return withdraw(feed, known, &ignored) ? OTA_ERR_FULL : err;
+	}
+	return give_to_gate(feed, known, release, &ignored);
 }

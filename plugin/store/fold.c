@@ -316,7 +316,8 @@ static bool admit(struct fold *fold, struct fold_device *device, const struct ev
 		return true;
 	}
 	if (fold->enroll == ENROLL_AUTO && !(event->flags & EVENT_FLAG_IF_KNOWN)
-		&& event->kind != EVENT_UNDELIVERED && event->kind != EVENT_DISCONNECTED) {
+		&& event->kind != EVENT_UNDELIVERED && event->kind != EVENT_DISCONNECTED
+		&& event->kind != EVENT_TOLD) {
 		device->known = true;
 		device->is_new = true;
 		fold_audit(fold, event, 0, "enrolled",
@@ -367,6 +368,9 @@ static void fold_one(struct fold *fold, const struct event *event, struct fold_r
 		break;
 	case EVENT_UNDELIVERED:
 		fold_undelivered(fold, device, event, done);
+		break;
+	case EVENT_TOLD:
+		fold_told(fold, device, event);
 		break;
 	case EVENT_MALFORMED:
 	case EVENT_DENIED:

@@ -124,6 +124,8 @@ bool fold_advance(struct fold *fold, struct fold_device *device, const struct up
 /* What a report says, in the session that it names. */
 void fold_report(struct fold *fold, struct fold_device *device, const struct event *event,
 	struct fold_result *done);
+/* A device was told again while the database was away. */
+void fold_told(struct fold *fold, struct fold_device *device, const struct event *event);
 /* An event that a gateway sent for one of its devices; refused when the device is not its own. */
 void fold_via(struct fold *fold, struct fold_device *device, const struct event *event,
 	struct fold_result *done);

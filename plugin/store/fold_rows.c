@@ -150,6 +150,18 @@ enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struct ota_why *wh
 	return err;
 }
 
+void fold_each_answered(
+	const struct fold *fold, void (*see)(void *context, const char *device), void *context)
+{
+	for (size_t i = 0; i < HASH_COUNT(fold->devices); i++) {
+		const struct fold_device *device = &fold->pool[i];
+
+		if (device->update_touched && device->facts.state != UPDATE_NOTIFIED) {
+			see(context, device->id);
+		}
+	}
+}
+
 void fold_rows_audit(struct fold *fold, int64_t at_ms, const char *device, int64_t rollout,
 	const char *kind, const char *detail)
 {

@@ -1,4 +1,6 @@
-/* What gateways say for their devices. */
+/* What gateways say for their devices, and what was told without the database. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fold_internal.h"
@@ -104,4 +106,22 @@ void fold_via(struct fold *fold, struct fold_device *device, const struct event 
 		device->update_touched = true;
 		device->step_ms = event->at_ms;
 	}
+}
+
+void fold_told(struct fold *fold, struct fold_device *device, const struct event *event)
+{
+	char detail[96];
+
+	(void)snprintf(detail, sizeof(detail),
+		"{\"attempt\":%" PRId32 ",\"again\":true,\"database\":\"away\"}", event->attempt);
+	fold_rows_audit(fold, event->at_ms, device->id, event->rollout, "notified", detail);
+	if (device->rollout != event->rollout || device->facts.attempt != event->attempt
+		|| device->facts.state != UPDATE_NOTIFIED) {
+		return;
+	}
+	/* Behind a gateway a device has sessions that only count. */
+	device->facts.told_session = event->session ? event->session : device->session;
+	device->retell_ms = 0;
+	device->update_touched = true;
+	device->step_ms = event->at_ms;
 }

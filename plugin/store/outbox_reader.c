@@ -122,6 +122,23 @@ enum ota_err outbox_commit(struct outbox *outbox, uint64_t sequence, struct ota_
 	return outbox_commit_cursor(outbox, &cursor, false, why);
 }
 
+enum ota_err outbox_peek(struct outbox *outbox,
+	void (*see)(void *context, const uint8_t *data, size_t size), void *context,
+	struct ota_why *why)
+{
+	struct outbox_cursor cursor = outbox->committed;
+	for (;;) {
+		struct outbox_record_header header;
+		const uint8_t *data;
+		enum ota_err err = outbox_cursor_next(outbox, &cursor, &header, &data, why);
+		if (err == OTA_ERR_NOT_FOUND)
+			return OTA_OK;
+		if (err != OTA_OK)
+			return err;
+		see(context, data, header.size);
+	}
+}
+
 void outbox_rewind(struct outbox *outbox)
 {
 	outbox->reader = outbox->committed;

@@ -23,6 +23,7 @@ enum {
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
 	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
 	ALIVE_MS = 2000,
+	CLAIMS_MS = 30000,
 	STOP_SOFT_MS = 2000,
 };
 
@@ -34,6 +35,13 @@ static void signal_fd(int fd)
 	(void)!write(fd, &one, sizeof(one));
 }
 
+static void answered(void *context, const char *device)
+{
+	struct store *store = context;
+
+	warm_claim_over(store->warm, device);
+}
+
 static enum ota_err fold_range(struct store *store, const struct event *events, size_t count,
 	uint64_t sequence, struct ota_why *why)
 {
@@ -42,6 +50,9 @@ static enum ota_err fold_range(struct store *store, const struct event *events, 
 
 	if (!err) {
 		store->eager = true;
+		/* Before the reports leave the outbox: between the two they say at every moment who has answered. */
+		fold_each_answered(store->fold, answered, store);
+		warm_flush(store->warm);
 		err = outbox_commit(store->outbox, sequence, why);
 	}
 	return err;
@@ -133,6 +144,7 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	struct controller_result done = { 0 };
 	bool more = false;
 	int64_t now = clock_mono_ms();
+	const int64_t began_ms = clock_wall_ms();
 	enum ota_err err = OTA_OK;
 
 	store->eager = false;
@@ -162,6 +174,13 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 					   : "SELECT ota.broker_alive($1)",
 			1, values, NULL, why);
 		store->alive_at = now + ALIVE_MS;
+	}
+	if (!err && now >= store->claims_at) {
+		err = feed_claims(store->feed, &store->pg, why);
+		store->claims_at = now + CLAIMS_MS;
+	}
+	if (!err) {
+		link_contact(store, began_ms);
 	}
 	store->active = done.active;
 	if (done.acted || more) {
@@ -271,12 +290,21 @@ static void *run(void *argument)
 	struct ota_why why = { "" };
 
 	own_descriptors(store);
+	store->warm = warm_open(store->options->state_directory, store->options->broker_name,
+		store->options->database, store->log);
+	if (!store->warm) {
+		logring_printf(
+			store->log, LOG_LEVEL_ERROR, "out of memory: nothing works without a restart");
+		return NULL;
+	}
+	feed_set_warm(store->feed, store->warm);
+	(void)!feed_restore_gateways(store->feed, &why);
 	while (!atomic_load(&store->stopping)) {
 		int64_t limit = PASS_IDLE_MS;
 		bool paused = false;
 
 		if (atomic_exchange(&store->reload, false)) {
-			feed_reload_keys(store->feed);
+			feed_reload_keys(store->feed, !store->pg.connection);
 			store->eager = true;
 		}
 		if (!store->pg.connection && clock_mono_ms() >= store->retry_at) {
@@ -293,6 +321,7 @@ static void *run(void *argument)
 			limit = store->retry_at - clock_mono_ms();
 			paused = true;
 		}
+		limit = link_do_without(store, limit);
 		link_upkeep(store);
 		commands_set_away(store->commands, store->said_away);
 		sleep_until_something(store, limit, paused);
@@ -309,6 +338,7 @@ static void *run(void *argument)
 	}
 	pg_disconnect(&store->pg);
 	pg_lookup_end(&store->pg);
+	warm_close(store->warm);
 	outbox_reader_end(store->outbox);
 	return NULL;
 }

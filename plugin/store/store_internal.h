@@ -13,6 +13,7 @@
 #include "ota/store/outbox.h"
 #include "ota/store/pg.h"
 #include "ota/store/store.h"
+#include "ota/store/warm.h"
 
 struct store {
 	const struct options *options;
@@ -24,6 +25,11 @@ struct store {
 	struct controller *controller;
 	struct commands *commands;
 	struct event *events; /* as many as a batch may have */
+	struct warm *warm;    /* of the thread */
+	bool settled; /* the database has been there since the start, or what was kept is in use */
+	bool refused; /* the database is there but is not for us: nothing may be told in its name */
+	int64_t contact_ms; /* wall clock: begin of the last whole pass; 0: none is known */
+	int64_t claims_at;  /* when the kept claims are compared with the database's */
 	struct pg pg;
 	struct backoff backoff;
 	int wake_fd;
@@ -51,6 +57,15 @@ struct store {
 
 /* Connect, migrate, take the broker's name and introduce it; on an error the connection is of no use. */
 OTA_MUST_USE enum ota_err link_connect(struct store *store, struct ota_why *why);
+/* A whole pass that began at `at_ms` (wall clock) is done: what the database said then is known here, and kept. */
+void link_contact(struct store *store, int64_t at_ms);
+/*
+ * To be called in each round: when the database has not been there since the start, what was kept of it takes its place.  Returns how
+ * long to sleep at most, given that limit.
+ */
+int64_t link_do_without(struct store *store, int64_t limit);
+/* Tell the gate, and with it $SYS/broker/ota/database, how things are. */
+void link_report(struct store *store);
 /* Drop the connection; say so when that is news, and set the time of the next try. */
 void link_lose(struct store *store, enum ota_err err, const struct ota_why *why);
 /* A statement failed that may work the next time; returns how long to wait before that. */

@@ -12,6 +12,8 @@
 
 enum {
 	REPORT_MS = 10000,
+	CONTACT_MS = 5000,
+	RESTORE_MS = 50, /* while the broker's thread takes what was kept */
 	/* No answer for so long is worth a line, though the statement may still end well. */
 	SLOW_MS = 5000,
 	/* An operator's command may take its time. */
@@ -26,7 +28,7 @@ enum {
 };
 
 /* $SYS/broker/ota/database and the backlog. */
-static void report_database(struct store *store)
+void link_report(struct store *store)
 {
 	struct change *change = change_new(CHANGE_DATABASE);
 	char since[TIME_TEXT_SIZE];
@@ -40,11 +42,29 @@ static void report_database(struct store *store)
 	if (change) {
 		change->live = !store->said_away && store->proven;
 		change->text = strdup(text);
+		if (store->contact_ms > 0 && !store->refused) {
+			change->since_ms = store->contact_ms;
+			change->until_ms =
+				store->contact_ms + (int64_t)store->options->offline_serve_seconds * 1000;
+		}
 		if (!queue_push(store->changes, change)) {
 			change_free(change);
 		}
 	}
 	store->report_at = clock_mono_ms() + REPORT_MS;
+}
+
+int64_t link_do_without(struct store *store, int64_t limit)
+{
+	if (!store->settled && store->said_away && !store->refused) {
+		store->settled = true;
+		store->contact_ms = warm_contact_ms(store->warm);
+		if (store->contact_ms > 0) {
+			feed_restore(store->feed, store->outbox);
+			link_report(store);
+		}
+	}
+	return feed_restore_claims(store->feed) && limit > RESTORE_MS ? RESTORE_MS : limit;
 }
 
 static void say_away(struct store *store, const char *reason)
@@ -57,7 +77,21 @@ static void say_away(struct store *store, const char *reason)
 	logring_printf(store->log, LOG_LEVEL_WARNING,
 		"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again", reason,
 		store->options->state_directory);
-	report_database(store);
+	link_report(store);
+}
+
+void link_contact(struct store *store, int64_t at_ms)
+{
+	store->settled = true;
+	store->refused = false;
+	store->contact_ms = at_ms;
+	/* Only who was told may be told again, so the time matters only then. */
+	if (warm_count(store->warm, WARM_CLAIM) > 0
+		&& (at_ms - warm_contact_ms(store->warm) >= CONTACT_MS
+			|| at_ms < warm_contact_ms(store->warm))) {
+		warm_put(store->warm, &(const struct warm_record){ .kind = WARM_CONTACT, .at_ms = at_ms });
+	}
+	warm_flush(store->warm);
 }
 
 void link_works(struct store *store)
@@ -79,7 +113,7 @@ void link_works(struct store *store)
 	}
 	store->said_away = false;
 	store->away_since_ms = clock_wall_ms();
-	report_database(store);
+	link_report(store);
 }
 
 int64_t link_trouble(struct store *store, const struct ota_why *why)
@@ -105,6 +139,7 @@ void link_lose(struct store *store, enum ota_err err, const struct ota_why *why)
 	outbox_rewind(store->outbox);
 	store->proven = false;
 	store->trouble_since = 0;
+	store->refused = err == OTA_ERR_CONFLICT;
 	if (err == OTA_ERR_CONFLICT && store->taken_since && now - store->taken_since < NAME_TAKEN_MS) {
 		store->retry_at = now + NAME_RETRY_MS;
 		return;
@@ -122,11 +157,12 @@ void link_upkeep(struct store *store)
 		if (outbox_sync(store->outbox, &why)) {
 			logring_printf(store->log, LOG_LEVEL_ERROR, "outbox: %s", why.text);
 		}
+		warm_sync(store->warm);
 		store->sync_at =
 			now + (store->options->outbox_sync_ms > 0 ? store->options->outbox_sync_ms : 1);
 	}
 	if (now >= store->report_at) {
-		report_database(store);
+		link_report(store);
 	}
 }
 
@@ -183,6 +219,19 @@ static enum ota_err greet(struct store *store, struct ota_why *why)
 	return err;
 }
 
+/* What was kept counts for one database only. */
+static enum ota_err know_database(struct store *store, struct ota_why *why)
+{
+	PGresult *result = NULL;
+	enum ota_err err = pg_exec(&store->pg, "SELECT ota.broker_database()", 0, NULL, &result, why);
+
+	if (!err) {
+		warm_database(store->warm, pg_text(result, 0, 0) ? pg_text(result, 0, 0) : "");
+		PQclear(result);
+	}
+	return err;
+}
+
 enum ota_err link_connect(struct store *store, struct ota_why *why)
 {
 	enum ota_err err =
@@ -198,12 +247,16 @@ enum ota_err link_connect(struct store *store, struct ota_why *why)
 		err = pg_script(&store->pg, "LISTEN ota", why);
 	}
 	if (!err) {
+		err = know_database(store, why);
+	}
+	if (!err) {
 		err = greet(store, why);
 	}
 	if (err) {
 		return err;
 	}
 	store->eager = true;
+	store->claims_at = 0;
 	store->pass_at = 0;
 	store->next_pass_at = 0;
 	return OTA_OK;

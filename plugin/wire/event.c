@@ -196,6 +196,7 @@ const char *event_kind_name(enum event_kind kind)
 		[EVENT_MALFORMED] = "malformed",
 		[EVENT_DENIED] = "denied",
 		[EVENT_UNDELIVERED] = "undelivered",
+		[EVENT_TOLD] = "told",
 	};
 
 	if (kind < EVENT_CONNECTED || kind > EVENT_KIND_MAX) {

@@ -63,6 +63,8 @@ static const struct option_row rows[] = {
 		option_outbox_max_bytes, offsetof(struct options, outbox_max_bytes), false },
 	{ { "outbox_sync_ms", "1000", "an integer from 0 to 60000", false }, option_outbox_sync_ms,
 		offsetof(struct options, outbox_sync_ms), false },
+	{ { "offline_serve_seconds", "600", "an integer from 0 to 86400", false },
+		option_offline_serve_seconds, offsetof(struct options, offline_serve_seconds), false },
 };
 enum {
 	ROWS = sizeof(rows) / sizeof(rows[0])

@@ -224,6 +224,14 @@ enum ota_err option_outbox_sync_ms(
 	return option_int32(value, 0, 60000, field);
 }
 
+enum ota_err option_offline_serve_seconds(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	(void)options;
+	(void)detail;
+	return option_int32(value, 0, 86400, field);
+}
+
 enum ota_err option_outbox_max_bytes(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {

@@ -35,6 +35,8 @@ enum ota_err option_threshold(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_outbox_max_bytes(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_offline_serve_seconds(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_outbox_sync_ms(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_status_topic(

@@ -124,6 +124,31 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION ota.broker_recalls(text, integer) IS 'Plugin: take the recalls that this broker has to send';
 
+CREATE OR REPLACE FUNCTION ota.broker_claims(i_broker text)
+RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
+    fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text)
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- The devices that this broker has told and that have not answered, as broker_claim() gave them: what it keeps for a start
+    -- without the database.
+    SELECT u.device_id, u.rollout_id, u.attempt, r.release_id, s.label, (extract(epoch FROM u.deadline) * 1000)::bigint,
+           d.fleet::text, d.hardware, d.version, d.sequence, d.notify_topic, false, d.gateway
+      FROM ota.device_update u
+      JOIN ota.rollout r ON r.rollout_id = u.rollout_id
+      JOIN ota.rollout_stage s ON s.rollout_id = u.rollout_id AND s.stage = u.served_stage
+      JOIN ota.device d ON d.device_id = u.device_id
+     WHERE u.state = 'notified' AND u.broker = i_broker AND u.deadline > now() AND NOT u.recall;
+$$;
+COMMENT ON FUNCTION ota.broker_claims(text) IS 'Plugin: the devices that this broker has told and that have not answered';
+
+CREATE OR REPLACE FUNCTION ota.broker_database()
+RETURNS text
+LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+    -- Which database this is, wherever it is reached: its name, and when the schema was installed.
+    SELECT current_database() || ' ' || to_char(m.applied_at AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS.US')
+      FROM ota.schema_migration m WHERE m.version = 1;
+$$;
+COMMENT ON FUNCTION ota.broker_database() IS 'Plugin: which database this is';
+
 CREATE OR REPLACE FUNCTION ota.broker_gateways()
 RETURNS text
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
@@ -140,11 +165,14 @@ $$;
 COMMENT ON FUNCTION ota.broker_gateways() IS 'Plugin: the clients that may speak for other devices';
 
 CREATE OR REPLACE FUNCTION ota.broker_rollouts()
-RETURNS TABLE (rollout_id bigint, live boolean, report text)
+RETURNS TABLE (rollout_id bigint, live boolean, report text, until_ms bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- The rollouts that still matter, each with its figures as JSON for $SYS.  live: its notices may be delivered now, the
-    -- copies that wait for a device in the broker included.
-    SELECT p.rollout_id, p.state IN ('running', 'completed') AND ota.rollout_may_tell(o), row_to_json(p)::text
+    -- copies that wait for a device in the broker included.  until_ms: when the update window closes or a blackout begins, which
+    -- holds also for a broker that does not reach the database then; null: neither is ahead.
+    SELECT p.rollout_id, p.state IN ('running', 'completed') AND ota.rollout_may_tell(o), row_to_json(p)::text,
+           CASE WHEN p.state IN ('running', 'completed') AND NOT o.any_time AND ota.fleet_has_hours(o.fleet) AND ota.rollout_may_tell(o)
+                THEN (SELECT (extract(epoch FROM w.next_change) * 1000)::bigint FROM ota.window_state(o.fleet, now()) w) END
       FROM ota.rollout_progress p
       JOIN ota.rollout o ON o.rollout_id = p.rollout_id
      WHERE p.device_id IS NULL AND p.state IN ('scheduled', 'running', 'paused')

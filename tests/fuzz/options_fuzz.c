@@ -57,6 +57,8 @@ static void check(const struct options *options)
 	must(options->notify_topics_count >= 1 && options->notify_topics_count <= TOPIC_TEMPLATES_MAX,
 		"notify_topics");
 	must(options->outbox_max_bytes >= 1048576, "outbox_max_bytes");
+	must(options->offline_serve_seconds >= 0 && options->offline_serve_seconds <= 86400,
+		"offline_serve_seconds");
 	must(options->outbox_sync_ms >= 0 && options->outbox_sync_ms <= 60000, "outbox_sync_ms");
 	must(topic_id_valid(options->broker_name, strlen(options->broker_name)), "broker_name");
 	for (size_t i = 0; i < options->notify_topics_count; i++) {

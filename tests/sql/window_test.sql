@@ -100,6 +100,15 @@ SELECT results_eq(format('SELECT live FROM ota.broker_rollouts() WHERE rollout_i
 SELECT ota.clear_windows('f') \g /dev/null
 SELECT is(count(*), 1::bigint, 'it is used at the next opening') FROM ota.broker_claim('broker', 10);
 SELECT results_eq(format('SELECT live FROM ota.broker_rollouts() WHERE rollout_id = %s', :a), ARRAY[true], 'and delivered');
+SELECT results_eq(format('SELECT until_ms FROM ota.broker_rollouts() WHERE rollout_id = %s', :a), ARRAY[NULL::bigint], 'without an end');
+SELECT results_eq('SELECT device_id, rollout_id, attempt, label FROM ota.broker_claims(''broker'')',
+    'SELECT u.device_id, u.rollout_id, u.attempt, ''a'' FROM ota.device_update u WHERE u.state = ''notified''', 'a broker keeps whom it has told');
+SELECT is_empty('SELECT * FROM ota.broker_claims(''other'')', 'and nobody else');
+SELECT ota.set_window('f', 'UTC', ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'],
+    date_trunc('minute', (now() - interval '1 hour') AT TIME ZONE 'UTC')::time, date_trunc('minute', (now() + interval '1 hour') AT TIME ZONE 'UTC')::time) \g /dev/null
+SELECT ok(until_ms BETWEEN extract(epoch FROM now() + interval '58 minutes') * 1000 AND extract(epoch FROM now() + interval '60 minutes') * 1000,
+    'until the window closes') FROM ota.broker_rollouts() WHERE rollout_id = :a;
+SELECT ota.clear_windows('f') \g /dev/null
 -- Told, came back without having started, and the window closed.
 UPDATE ota.device_update SET notified_at = now() - interval '1 day', retell_at = now() - interval '23 hours 59 minutes', deadline = now() - interval '1 second' WHERE rollout_id = :a AND state = 'notified';
 SELECT pg_temp.close_window('f') \g /dev/null

@@ -43,6 +43,7 @@ struct deliver_release {
 /* A rollout whose notices may go out. */
 struct deliver_rollout {
 	int64_t rollout;
+	int64_t until_ms; /* wall clock: the end of its update window, 0: none */
 	UT_hash_handle hh;
 };
 
@@ -73,6 +74,15 @@ void deliver_work(struct gate *gate);
  */
 OTA_MUST_USE bool deliver_is_current(
 	const struct gate *gate, const char *device, const void *payload, size_t length);
+
+/* For again.c: the release with this id, NULL: not verified here; whether a rollout's notices may go out now. */
+struct deliver_release *deliver_release_of(const struct deliver *deliver, int64_t release_id);
+OTA_MUST_USE bool deliver_is_live(const struct gate *gate, int64_t rollout);
+/* Where the device of an offer can be told, in its own session, else in its gateway's; NULL: it is not here. */
+struct session *deliver_target(
+	const struct gate *gate, const struct change *change, bool *listening);
+/* Queue an offer or a recall, taken over; it takes its turn. */
+void deliver_wait(struct deliver *deliver, struct change *change);
 
 /* The device answered: copies of its notice that are still queued somewhere are stale. */
 void deliver_answered(struct gate *gate, const char *device);

@@ -34,8 +34,9 @@ struct session {
 	bool is_device; /* subscribed to its notify topic or reported */
 	bool kept;      /* came back with subscriptions of an earlier connection */
 	bool listening;
-	bool left;    /* unsubscribed from its last notify topic */
-	bool pending; /* waits for the next tick */
+	bool left;     /* unsubscribed from its last notify topic */
+	bool answered; /* it said more than that it is idle */
+	bool pending;  /* waits for the next tick */
 	enum session_told connected;
 	uint16_t wanted; /* notify topics asked for since the last tick, as bits */
 	uint16_t heard;  /* notify topics subscribed to, as bits */

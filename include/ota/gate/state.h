@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ota/gate/again.h"
 #include "ota/gate/compat.h"
 #include "ota/gate/deliver.h"
 #include "ota/gate/gate.h"
@@ -68,6 +69,7 @@ struct gate {
 	struct gate_clock clock;
 	struct sessions sessions;
 	struct deliver deliver;
+	struct again again;
 	struct via via;
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];

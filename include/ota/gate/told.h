@@ -11,6 +11,7 @@
 
 #include "ota/base/error.h"
 #include "ota/base/table.h"
+#include "ota/wire/change.h"
 #include "ota/wire/notice.h"
 
 enum {
@@ -27,7 +28,11 @@ struct told_notice {
 	int32_t attempt;
 	bool
 		answered; /* no copy may be delivered any more; kept so that the same offer is not told again in this session */
+	bool sent;    /* by this process */
 	struct notice_digest digest; /* of the payload that was sent, byte for byte */
+	struct change *offer;        /* to tell it again, owned; NULL: it is not */
+	int64_t again_us;            /* when, on the monotonic clock; 0: it does not wait for that */
+	struct told_notice *prev, *next; /* of those that wait */
 	UT_hash_handle hh;
 };
 
@@ -45,6 +50,7 @@ struct told_recall {
 struct told {
 	struct told_notice *notices;
 	struct told_recall *recalls;
+	struct told_notice *again; /* to be told again, in the order of their times */
 };
 
 void told_clear(struct told *told);
@@ -56,6 +62,11 @@ struct told_recall *told_recall_of(const struct told *told, const char *device);
 /* Remember a notice in place of what the device was told before; a recall is over with it.  NULL: no memory. */
 OTA_MUST_USE struct told_notice *told_notice_put(struct told *told, const char *device);
 void told_notice_drop(struct told *told, struct told_notice *notice);
+/* Let it wait until `at_us`, which is no earlier than any given before; or no longer. */
+void told_again_at(struct told *told, struct told_notice *notice, int64_t at_us);
+void told_again_not(struct told *told, struct told_notice *notice);
+/* It is not to be told again: neither waits nor keeps its offer. */
+void told_offer_drop(struct told *told, struct told_notice *notice);
 
 /* Remember a recall in place of an earlier one.  `topic` may be NULL.  NULL: no memory. */
 OTA_MUST_USE struct told_recall *told_recall_put(

@@ -13,7 +13,9 @@
 #include "ota/base/error.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
+#include "ota/store/outbox.h"
 #include "ota/store/pg.h"
+#include "ota/store/warm.h"
 #include "ota/wire/options.h"
 
 struct feed;
@@ -23,8 +25,23 @@ OTA_MUST_USE struct feed *feed_new(const struct options *options, struct keyring
 	struct queue *changes, struct logring *log);
 void feed_free(struct feed *feed);
 
-/* Read the key directory again (SIGHUP).  A directory without a usable key changes nothing but is logged. */
-void feed_reload_keys(struct feed *feed);
+/* Read the key directory again (SIGHUP).  A directory that cannot be read changes nothing but is logged.
+ * `away`: the database is; what is kept of the releases is verified again at once. */
+void feed_reload_keys(struct feed *feed, bool away);
+
+/* What to keep things in; to be called once, before anything else, by the store's thread.  It outlives the feed's work. */
+void feed_set_warm(struct feed *feed, struct warm *warm);
+/* Give the gate the gateways of before. */
+OTA_MUST_USE enum ota_err feed_restore_gateways(struct feed *feed, struct ota_why *why);
+/*
+ * The database is away at the start: give the gate the releases (verified again) and rollouts of before, and prepare to give it the
+ * devices that were told and, going by the reports that wait in the outbox, have not answered.
+ */
+void feed_restore(struct feed *feed, struct outbox *outbox);
+/* Give the gate more of those devices.  True: call again soon. */
+OTA_MUST_USE bool feed_restore_claims(struct feed *feed);
+/* Compare the kept claims with the database's. */
+OTA_MUST_USE enum ota_err feed_claims(struct feed *feed, struct pg *pg, struct ota_why *why);
 
 /* Verify what is to be verified and hand verified releases to the gate. */
 OTA_MUST_USE enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why);

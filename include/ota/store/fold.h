@@ -37,6 +37,10 @@ struct fold_result {
 OTA_MUST_USE enum ota_err fold_events(struct fold *fold, struct pg *pg, const struct event *events,
 	size_t count, uint64_t sequence, struct fold_result *done, struct ota_why *why);
 
+/* The devices whose update the last batch moved on from `notified`: they need not be told again. */
+void fold_each_answered(
+	const struct fold *fold, void (*see)(void *context, const char *device), void *context);
+
 /* Time out up to `limit` device updates whose deadline has passed. */
 OTA_MUST_USE enum ota_err fold_expired(
 	struct fold *fold, struct pg *pg, int limit, struct fold_result *done, struct ota_why *why);

@@ -1,7 +1,7 @@
 /*
  * outbox - the local, crash-safe, ordered event log between the broker's thread and the store thread.
  *
- * Threads: outbox_append() belongs to the broker's thread; outbox_idle(), _read(), _commit(),
+ * Threads: outbox_append() belongs to the broker's thread; outbox_idle(), _read(), _peek(), _commit(),
  * _rewind(), _skip_to(), _sync() and _reader_end() to the store thread; the pending figures and the wake descriptor
  * to any; open and close while no other call runs.  An append takes no lock and waits for no reader.
  *
@@ -117,6 +117,14 @@ OTA_MUST_USE enum ota_err outbox_read(struct outbox *outbox, struct outbox_batch
  */
 OTA_MUST_USE enum ota_err outbox_commit(
 	struct outbox *outbox, uint64_t sequence, struct ota_why *why);
+
+/*
+ * Shows the records that are not committed, in order, without reading them: before outbox_skip_to() too, when their numbers are not
+ * final, so none is given.  Errors: IO, NOMEM.
+ */
+OTA_MUST_USE enum ota_err outbox_peek(struct outbox *outbox,
+	void (*see)(void *context, const uint8_t *data, size_t size), void *context,
+	struct ota_why *why);
 
 /* The next outbox_read() starts again behind the last committed record. */
 void outbox_rewind(struct outbox *outbox);

@@ -24,6 +24,7 @@ enum change_kind {
 	CHANGE_RESPONSE, /* the answer to an operator's commands */
 	CHANGE_PUSHED,   /* what became of an update that a back end published */
 	CHANGE_GATEWAYS, /* all clients that may speak for other devices */
+	CHANGE_CLAIM, /* as OFFER, of a device that was told before this start: to be told again only while the database is away */
 };
 
 struct change {
@@ -43,8 +44,12 @@ struct change {
 	int32_t attempt;
 	int64_t release_id;
 	int64_t deadline_ms;
-	bool live;               /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
-	int64_t value;           /* METRIC */
+	/* ROLLOUT: until then its notices may be delivered, 0: no end; DATABASE, when away: until then devices may be told again */
+	int64_t until_ms;
+	int64_t since_ms; /* DATABASE, when away: it was there then; an earlier clock is not believed */
+	bool again;       /* OFFER: told before, told again while the database is away */
+	bool live;        /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
+	int64_t value;    /* METRIC */
 	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
 };
 

@@ -25,7 +25,8 @@ enum event_kind {
 	EVENT_MALFORMED,     /* a status payload that is not one; text: the reason */
 	EVENT_DENIED,        /* refused; topic and text: the reason */
 	EVENT_UNDELIVERED, /* an offer that was not sent; rollout, attempt; text: why; status REPORT_REJECTED: not eligible */
-	EVENT_KIND_MAX = EVENT_UNDELIVERED
+	EVENT_TOLD, /* a device is told again while the database is away; rollout, attempt; session 0: through its gateway */
+	EVENT_KIND_MAX = EVENT_TOLD
 };
 
 /* Strings are views: into the gate's memory when encoding, into the record when decoding.  Never NULL after decoding. */

@@ -54,8 +54,9 @@ struct options {
 	enum intercept_push intercept_push;
 	int32_t reports_per_minute; /* of one client; default 6000; 0: no limit */
 	enum acl_other_topics acl_other_topics;
-	int64_t outbox_max_bytes; /* default 1 GiB */
-	int32_t outbox_sync_ms;   /* default 1000 */
+	int64_t outbox_max_bytes;      /* default 1 GiB */
+	int32_t outbox_sync_ms;        /* default 1000 */
+	int32_t offline_serve_seconds; /* default 600 */
 };
 
 /*

@@ -66,6 +66,7 @@ static void test_defaults(void **state)
 	assert_int_equal(options.acl_other_topics, ACL_OTHER_UNSET);
 	assert_int_equal(options.outbox_max_bytes, 1073741824);
 	assert_int_equal(options.outbox_sync_ms, 1000);
+	assert_int_equal(options.offline_serve_seconds, 600);
 	options_free(&options);
 	assert_null(options.database);
 	options_free(&options);
@@ -95,6 +96,9 @@ static void test_words(void **state)
 		{ "signature_threshold", "16", offsetof(struct options, signature_threshold), 16 },
 		{ "outbox_sync_ms", "0", offsetof(struct options, outbox_sync_ms), 0 },
 		{ "outbox_sync_ms", "60000 ", offsetof(struct options, outbox_sync_ms), 60000 },
+		{ "offline_serve_seconds", "0", offsetof(struct options, offline_serve_seconds), 0 },
+		{ "offline_serve_seconds", "86400", offsetof(struct options, offline_serve_seconds),
+			86400 },
 	};
 
 	(void)state;
@@ -315,6 +319,7 @@ static void test_bad_values_are_refused_with_the_reason(void **state)
 		{ "state_directory", "var/lib", "is 'var/lib', accepted is an absolute path" },
 		{ "state_directory", "", "accepted is an absolute path" },
 		{ "outbox_sync_ms", "60001", "accepted is an integer from 0 to 60000" },
+		{ "offline_serve_seconds", "86401", "accepted is an integer from 0 to 86400" },
 		{ "broker_name", "a/b", "plugin_opt_broker_name is 'a/b', accepted is a name of 1 to 128" },
 		{ "broker_name", "", "is ''" },
 		{ "broker_name", "$x", "is '$x'" },
@@ -424,7 +429,7 @@ static void test_the_documentation_is_the_table(void **state)
 	const struct option_doc *docs = options_docs(&count);
 
 	(void)state;
-	assert_int_equal(count, 16);
+	assert_int_equal(count, 17);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(strlen(docs[i].name) > 0 && strlen(docs[i].accepted) > 0);
 		for (size_t j = 0; j < i; j++) {

@@ -1,0 +1,132 @@
+#include "ota/gate/again.h"
+
+#include <string.h>
+
+#include "ota/gate/deliver.h"
+#include "ota/gate/emit.h"
+#include "ota/gate/state.h"
+#include "ota/rules/eligibility.h"
+
+void again_database(struct gate *gate, const struct change *change)
+{
+	gate->again = (struct again){
+		.away = !change->live, .since_ms = change->since_ms, .until_ms = change->until_ms
+	};
+}
+
+bool again_allowed(const struct gate *gate)
+{
+	int64_t now_ms = gate->clock.wall_ms();
+
+	/* A clock that was set back says nothing about how long ago it was. */
+	return !gate->again.away || (now_ms >= gate->again.since_ms && now_ms < gate->again.until_ms);
+}
+
+void again_claim(struct gate *gate, struct change *change)
+{
+	const struct session *session;
+	struct told_notice *notice;
+	bool listening;
+
+	if (change->device == NULL || told_notice_of(&gate->deliver.told, change->device) != NULL
+		|| (notice = told_notice_put(&gate->deliver.told, change->device)) == NULL) {
+		change_free(change);
+		return;
+	}
+	notice->rollout = change->rollout;
+	notice->attempt = change->attempt;
+	notice->release_id = change->release_id;
+	notice->deadline_ms = change->deadline_ms;
+	notice->offer = change;
+	/* It may be here already, and have answered before this came. */
+	session = deliver_target(gate, change, &listening);
+	if (session != NULL && session->answered) {
+		told_notice_drop(&gate->deliver.told, notice);
+	} else if (session != NULL && listening) {
+		again_returned(gate, session, change->device);
+	}
+}
+
+void again_returned(struct gate *gate, const struct session *session, const char *device)
+{
+	struct told *told = &gate->deliver.told;
+	struct told_notice *notice = told_notice_of(told, device);
+
+	if (notice == NULL || notice->offer == NULL || notice->session == session->number) {
+		return;
+	}
+	told_again_at(told, notice, gate->clock.mono_us() + (int64_t)AGAIN_AFTER_MS * 1000);
+}
+
+/* Nothing is said of one that cannot be told: the database still knows that it was, and goes on from there. */
+static bool is_ready(const struct gate *gate, const struct told_notice *notice)
+{
+	const struct change *offer = notice->offer;
+	const int64_t now_ms = gate->clock.wall_ms();
+	const struct device_facts facts = {
+		.fleet = offer->fleet,
+		.hardware = offer->hardware,
+		.version = offer->version,
+		.sequence = offer->sequence,
+	};
+	const struct deliver_release *release = deliver_release_of(&gate->deliver, offer->release_id);
+	const struct session *session;
+	bool listening;
+
+	if (!gate->again.away || !again_allowed(gate)
+		|| (notice->deadline_ms > 0 && now_ms >= notice->deadline_ms) || release == NULL
+		|| !deliver_is_live(gate, offer->rollout)
+		|| eligibility_check(&release->release->manifest->terms, &facts, now_ms) != ELIGIBLE) {
+		return false;
+	}
+	session = deliver_target(gate, offer, &listening);
+	return session != NULL && listening && session->number != notice->session;
+}
+
+void again_work(struct gate *gate)
+{
+	struct told *told = &gate->deliver.told;
+	const int64_t now_us = gate->clock.mono_us();
+
+	while (told->again != NULL && told->again->again_us <= now_us
+		&& gate->deliver.waiting_count < DELIVER_WAITING_MAX) {
+		struct told_notice *notice = told->again;
+
+		told_again_not(told, notice);
+		if (is_ready(gate, notice)) {
+			struct change *offer = notice->offer;
+
+			notice->offer = NULL; /* once: what comes then is for the database to say */
+			offer->kind = CHANGE_OFFER;
+			offer->again = true;
+			deliver_wait(&gate->deliver, offer);
+		}
+	}
+}
+
+enum ota_err again_note(
+	struct gate *gate, const struct change *offer, const struct session *session)
+{
+	struct event event = {
+		.kind = EVENT_TOLD,
+		.session = session->device != NULL && strcmp(session->device, offer->device) == 0
+			? session->number
+			: 0,
+		.rollout = offer->rollout,
+		.attempt = offer->attempt,
+		.device = offer->device,
+		.client = session->client_id,
+	};
+
+	return offer->again ? emit_event(gate, &event) : OTA_OK;
+}
+
+bool again_runs_it(const struct gate *gate, const char *device, const char *version)
+{
+	const struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
+	const struct deliver_release *release =
+		notice == NULL ? NULL : deliver_release_of(&gate->deliver, notice->release_id);
+
+	return release != NULL && version != NULL
+		&& strcmp(release->release->manifest->terms.version, version) == 0;
+}
