@@ -17,11 +17,11 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from otadevice import config as configuration  # noqa: E402
-from otadevice.slots import Slots  # noqa: E402
+from otadevice.board import open_slots  # noqa: E402
 
 
 def provision(config, image, version, sequence="0"):
-    Slots(config.state_directory).provision(pathlib.Path(image), version, int(sequence))
+    open_slots(config).provision(pathlib.Path(image), version, int(sequence))
     return 0
 
 
@@ -35,7 +35,7 @@ def watch(process, config, slot):
         except subprocess.TimeoutExpired:
             pass
         if config.watchdog_seconds and time.monotonic() > end:
-            if Slots(config.state_directory).trial == slot:
+            if open_slots(config).trial == slot:
                 print(f"watchdog: slot {slot} is not confirmed after {config.watchdog_seconds} s", flush=True)
                 process.kill()
             end = float("inf")
@@ -51,7 +51,7 @@ def run(config, firmware):
 
     signal.signal(signal.SIGTERM, power_off)
     while True:
-        slots = Slots(config.state_directory)  # read anew: the firmware has changed it
+        slots = open_slots(config)  # read anew: the firmware has changed it
         slot = slots.choose() if slots.exists() else None
         if slot is None:
             print(f"bootloader.py: {config.state_directory} holds no firmware that could boot", file=sys.stderr)

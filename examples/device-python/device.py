@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from otadevice import config as configuration  # noqa: E402
 from otadevice.agent import Agent  # noqa: E402
-from otadevice.slots import Slots  # noqa: E402
+from otadevice.board import open_slots  # noqa: E402
 
 
 def main():
@@ -19,7 +19,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         config = configuration.load(sys.argv[1])
-        slots = Slots(config.state_directory)
+        slots = open_slots(config)
         if not slots.exists():
             raise configuration.ConfigError(f"{config.state_directory} holds no firmware; see bootloader.py provision")
         agent = Agent(config, slots)

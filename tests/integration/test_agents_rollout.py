@@ -19,7 +19,7 @@ class House(Site):
 
     def open(self):
         self.add_broker()
-        self.quick_plan(wait="1 second", health_timeout="20 seconds", download_timeout="60 seconds")
+        self.quick_plan(wait="1 second", health_timeout="60 seconds", download_timeout="120 seconds")
         return self
 
     def fleet(self):
@@ -27,7 +27,7 @@ class House(Site):
 
     def listens(self, *devices):
         for device in devices:
-            self.wait_device(device.device_id, timeout=20, listening=True, connected=True)
+            self.wait_device(device.device_id, timeout=40, listening=True, connected=True)
 
     def publish(self, image, behaviour="good", sequence=None, **how):
         """A signed, verified release of a new version; returns (version, image)."""
@@ -41,7 +41,7 @@ class House(Site):
         self.rollout_id = self.start_rollout(device.settings["fleet"], version, "quick")
         return self.rollout_id
 
-    def ends(self, device, state, timeout=30):
+    def ends(self, device, state, timeout=60):
         return self.wait_update(self.rollout_id, device.device_id, state, timeout)
 
     def agrees(self, device):
@@ -71,7 +71,7 @@ def device(house, boards):
     """One device in a fleet of its own."""
     device = boards(house.broker, [house.signer], fleet=house.fleet(), hardware="p-100", health_seconds=10)
     house.listens(device)
-    house.wait_device(device.device_id, timeout=20, hardware="p-100", version="1.0.0")  # it reports after it subscribed
+    house.wait_device(device.device_id, timeout=40, hardware="p-100", version="1.0.0")  # it reports after it subscribed
     return device
 
 

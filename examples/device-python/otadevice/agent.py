@@ -27,7 +27,7 @@ class Agent:
         self._config = config
         self._slots = slots
         self._keys = [signatures.load_key(path) for path in config.trusted_key]
-        self._running = board.running_slot(slots)
+        self._running = slots.booted()
         self._journal = Journal(config.state_directory)
         self._link = Link(config)
         self._boot_id = os.urandom(8).hex()
@@ -158,7 +158,7 @@ class Agent:
             self._install(notice, path, sequence)
         except UpdateFailed as problem:
             print(f"update to {notice.version}: {problem}", flush=True)
-            if problem.code == "BAD_SIGNATURE":
+            if problem.code in ("BAD_SIGNATURE", "INSTALL_FAILED"):
                 download.forget(self._config.state_directory)
             self._finish("FAILED", problem.code)
         except NotNow as reason:

@@ -1,7 +1,7 @@
 """The board: what this agent has to know of the hardware.  Change this file for yours.
 
-Slots are files here (slots.py).  With RAUC, U-Boot or the Raspberry Pi's tryboot, replace that class by one that asks
-them; the agent uses active, trial, inactive, image, content, clear_inactive, stage, confirm, revert and state.
+Slots are files (slots.py), or RAUC's (rauc.py).  For U-Boot alone or the Raspberry
+Pi's tryboot, write such a class that asks them.
 """
 
 import os
@@ -11,11 +11,15 @@ import sys
 import time
 
 from .problems import NotNow
+from .rauc import RaucSlots
+from .slots import Slots
 
 
-def running_slot(slots):
-    """The slot this very process was booted from; the boot loader says it."""
-    return os.environ.get("OTA_SLOT", slots.active)
+def open_slots(config):
+    """Who installs, and keeps the slots?"""
+    if config.installer == "rauc":
+        return RaucSlots(config.state_directory, config.rauc_slots.split())
+    return Slots(config.state_directory)
 
 
 def reboot():

@@ -38,6 +38,8 @@ class Config:
     battery_min: int = 30
     busy_file: str = ""
     defer_seconds: int = 300
+    installer: str = "files"
+    rauc_slots: str = "A B"
 
     @property
     def status_topic(self):
@@ -50,6 +52,7 @@ class Config:
 
 
 _POLICIES = ("manifest", "artifact", "both")
+_INSTALLERS = ("files", "rauc")
 
 
 def _health(value):
@@ -89,6 +92,10 @@ def _check(config):
         raise ValueError("state_directory: needed")
     if config.signature not in _POLICIES:
         raise ValueError(f"signature {config.signature}: accepted are {', '.join(_POLICIES)}")
+    if config.installer not in _INSTALLERS:
+        raise ValueError(f"installer {config.installer}: accepted are {', '.join(_INSTALLERS)}")
+    if len(set(config.rauc_slots.split())) != 2:
+        raise ValueError("rauc_slots: accepted are two different names")
     if not config.trusted_key:
         # A device without a key would install whatever a broken-into broker offers.
         raise ValueError("trusted_key: needed, a PEM public key")

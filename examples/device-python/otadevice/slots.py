@@ -45,6 +45,10 @@ class Slots:
     def trial(self):
         return self.state["trial"]
 
+    def booted(self):
+        """The slot this very process was booted from; the boot loader says it."""
+        return os.environ.get("OTA_SLOT", self.active)
+
     @property
     def inactive(self):
         return "b" if self.active == "a" else "a"

@@ -83,7 +83,7 @@ class Liar:
     def statuses(self, device):
         return [report["status"] for report in self.reports(device)]
 
-    def wait_report(self, device, status, timeout=15, after=0, **members):
+    def wait_report(self, device, status, timeout=30, after=0, **members):
         """The first report with these members, from number `after` on."""
         def found():
             return next((report for report in self.reports(device)[after:]
