@@ -19,7 +19,7 @@ readonly OTA_PACKAGES_RUN="$OTA_PACKAGES_BUILD libcurl4-openssl-dev
 # shellcheck disable=SC2034
 readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev valgrind shellcheck binutils mosquitto-clients
 	postgresql-15-plpgsql-check postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
-	python3-paho-mqtt python3-psycopg2 python3-cryptography
+	python3-paho-mqtt python3-psycopg2 python3-cryptography rauc squashfs-tools dbus-daemon swupdate cpio
 	spin pgbouncer haproxy"
 
 # shellcheck disable=SC2034 # what testing the Debian package needs in addition

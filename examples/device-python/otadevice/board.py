@@ -1,6 +1,6 @@
 """The board: what this agent has to know of the hardware.  Change this file for yours.
 
-Slots are files (slots.py), or RAUC's (rauc.py).  For U-Boot alone or the Raspberry
+Slots are files (slots.py), or RAUC's (rauc.py), or written by SWUpdate (swupdate.py).  For U-Boot alone or the Raspberry
 Pi's tryboot, write such a class that asks them.
 """
 
@@ -13,12 +13,15 @@ import time
 from .problems import NotNow
 from .rauc import RaucSlots
 from .slots import Slots
+from .swupdate import SwupdateSlots
 
 
 def open_slots(config):
     """Who installs, and keeps the slots?"""
     if config.installer == "rauc":
         return RaucSlots(config.state_directory, config.rauc_slots.split())
+    if config.installer == "swupdate":
+        return SwupdateSlots(config.state_directory, config.swupdate_command)
     return Slots(config.state_directory)
 
 

@@ -40,6 +40,7 @@ class Config:
     defer_seconds: int = 300
     installer: str = "files"
     rauc_slots: str = "A B"
+    swupdate_command: str = "swupdate -e stable,{slot} -i {bundle}"
 
     @property
     def status_topic(self):
@@ -52,7 +53,7 @@ class Config:
 
 
 _POLICIES = ("manifest", "artifact", "both")
-_INSTALLERS = ("files", "rauc")
+_INSTALLERS = ("files", "rauc", "swupdate")
 
 
 def _health(value):

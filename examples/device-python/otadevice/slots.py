@@ -8,7 +8,8 @@ trial      a slot that is to be tried, or ""
 attempts   boots that the trial has left
 reverted   a trial that was given up, or ""; until the next update begins
 sequence   of the newest manifest that was confirmed: nothing older is installed
-a, b       what is in them: version, sha256, size, sequence; null: nothing
+a, b       what is in them: version, sha256, size, sequence; null: nothing.  image_sha256, when it differs from that of the
+           file that was downloaded (swupdate.py)
 
 Every change is one atomic replacement of that file, so a power cut finds the state before it or after it.
 """
@@ -71,7 +72,7 @@ class Slots:
                     digest.update(chunk)
         except OSError:
             return False
-        return digest.hexdigest() == content["sha256"]
+        return digest.hexdigest() == content.get("image_sha256", content["sha256"])
 
     # -- the agent's part
 
