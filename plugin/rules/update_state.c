@@ -67,7 +67,10 @@ static enum update_event classify_running(const struct update_facts *facts,
 		return UPDATE_EV_TARGET_IDLE;
 	}
 	if (input->status == REPORT_SUCCESS) {
-		return reboot_seen ? UPDATE_EV_SUCCESS : UPDATE_EV_SUCCESS_EARLY;
+		if (!reboot_seen) {
+			return UPDATE_EV_SUCCESS_EARLY;
+		}
+		return limits->step ? UPDATE_EV_STEP_DONE : UPDATE_EV_SUCCESS;
 	}
 	return reboot_seen ? UPDATE_EV_TARGET_IDLE : UPDATE_EV_TARGET_EARLY;
 }
@@ -201,7 +204,7 @@ static void note_error(struct update_facts *facts, const struct update_input *in
 	bool reasoned = back || row->event == UPDATE_EV_FAILED || row->event == UPDATE_EV_FAILED_RETRY
 		|| row->event == UPDATE_EV_REJECTED || row->event == UPDATE_EV_DEFERRED;
 
-	if (row->event == UPDATE_EV_RETRY
+	if (row->event == UPDATE_EV_RETRY || row->event == UPDATE_EV_STEP_DONE
 		|| (row->event == UPDATE_EV_TOLD && row->from == UPDATE_PENDING)) {
 		set_error(facts, "");
 	} else if (row->event == UPDATE_EV_BOOT_LOOP) {
@@ -245,6 +248,8 @@ static void move_attempt(struct update_facts *facts, const struct update_input *
 	} else if (is_retry(row->event)) {
 		facts->attempt = add_one(facts->attempt);
 		facts->retries_used = add_one(facts->retries_used);
+	} else if (row->event == UPDATE_EV_STEP_DONE) {
+		facts->attempt = add_one(facts->attempt);
 	} else if (row->event == UPDATE_EV_RETRY) {
 		facts->attempt = add_one(facts->attempt);
 		facts->retries_used = 0;

@@ -42,6 +42,17 @@ static const struct update_transition table[] = {
 		"runs the target version and says that it is healthy" },
 	{ UPDATE_REBOOTING, UPDATE_EV_SUCCESS, UPDATE_SUCCEEDED,
 		"runs the target version and says that it is healthy" },
+	/* ... and on a stepping stone it is half of the way. */
+	{ UPDATE_NOTIFIED, UPDATE_EV_STEP_DONE, UPDATE_PENDING,
+		"runs the stepping stone and is healthy; its next step follows" },
+	{ UPDATE_DOWNLOADING, UPDATE_EV_STEP_DONE, UPDATE_PENDING,
+		"runs the stepping stone and is healthy; its next step follows" },
+	{ UPDATE_VERIFYING, UPDATE_EV_STEP_DONE, UPDATE_PENDING,
+		"runs the stepping stone and is healthy; its next step follows" },
+	{ UPDATE_APPLYING, UPDATE_EV_STEP_DONE, UPDATE_PENDING,
+		"runs the stepping stone and is healthy; its next step follows" },
+	{ UPDATE_REBOOTING, UPDATE_EV_STEP_DONE, UPDATE_PENDING,
+		"runs the stepping stone and is healthy; its next step follows" },
 	{ UPDATE_NOTIFIED, UPDATE_EV_SUCCESS_EARLY, UPDATE_REBOOTING,
 		"says SUCCESS in the session that was told; its reboot has not been seen" },
 	{ UPDATE_DOWNLOADING, UPDATE_EV_SUCCESS_EARLY, UPDATE_REBOOTING,
@@ -207,6 +218,7 @@ static const char *const event_names[UPDATE_EVENT_COUNT] = {
 	[UPDATE_EV_FAILED_RETRY] = "failed_retry",
 	[UPDATE_EV_ROLLED_BACK_RETRY] = "rolled_back_retry",
 	[UPDATE_EV_DEADLINE_RETRY] = "deadline_retry",
+	[UPDATE_EV_STEP_DONE] = "step_done",
 };
 
 const struct update_transition *update_transitions(size_t *count)

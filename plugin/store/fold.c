@@ -99,7 +99,8 @@ static void audit_step(struct fold *fold, struct fold_device *device,
 	fold_audit(fold, &event, device->rollout, "update",
 		(const char *const[][2]){ { "from", update_state_name(step->from) },
 			{ "to", update_state_name(step->to) }, { "why", step->why },
-			{ "error", device->facts.error }, { NULL, NULL } });
+			{ "error", device->facts.error },
+			{ "step", device->limits.step ? device->target : NULL }, { NULL, NULL } });
 }
 
 /* Give the device's open update one input; returns whether it was accepted. */
@@ -258,6 +259,11 @@ void fold_report(struct fold *fold, struct fold_device *device, const struct eve
 		return;
 	}
 	input.runs_target = version && device->target && strcmp(version, device->target) == 0;
+	/* It may have come to the end of the way by itself. */
+	if (device->limits.step && version && device->final && strcmp(version, device->final) == 0) {
+		device->limits.step = false;
+		input.runs_target = true;
+	}
 	(void)fold_advance(fold, device, &input, report_status_name(event->status), done);
 	if (event->status == REPORT_IDLE || event->status == REPORT_SUCCESS) {
 		consider_retell(fold, device, event);

@@ -40,7 +40,8 @@ struct fold_device {
 	int64_t rollout;
 	struct update_facts facts;
 	struct update_limits limits;
-	const char *target;
+	const char *target;  /* the version that it was told of */
+	const char *final;   /* the rollout's own, another one on a stepping stone */
 	const char *told_by; /* the broker that claimed it last, NULL: none */
 	int64_t retell_ms;
 	int64_t step_ms; /* time of its last step */

@@ -85,7 +85,9 @@ enum {
 	R_REBOOT,
 	R_GATEWAY,
 	R_BOOT_ID,
-	R_TOLD_BY
+	R_TOLD_BY,
+	R_STEP,
+	R_FINAL
 };
 
 static enum ota_err read_update(
@@ -115,6 +117,8 @@ static enum ota_err read_update(
 	device->limits.health_ms = pg_int(facts, row, R_HEALTH);
 	device->limits.retries = (int32_t)pg_int(facts, row, R_RETRIES);
 	device->limits.reboot = pg_bool(facts, row, R_REBOOT);
+	device->limits.step = pg_bool(facts, row, R_STEP);
+	device->final = pg_text(facts, row, R_FINAL);
 	return OTA_OK;
 }
 

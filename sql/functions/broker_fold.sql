@@ -6,7 +6,7 @@ RETURNS TABLE (n bigint, known boolean, fleet text, fleet_from text, version tex
     listening boolean, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
     boots integer, boots_since_ms bigint, deadline_ms bigint, not_before_ms bigint, error text,
     retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean,
-    gateway text, boot_id text, told_by text)
+    gateway text, boot_id text, told_by text, step boolean, final_version text)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- The facts of these devices and of the update each of them is in (the one it was told of, else the newest it waits for).
 -- Locks the updates, in a fixed order, so that an operator's halt and a device's report do not overwrite each other.
@@ -22,7 +22,7 @@ BEGIN
            (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, (extract(epoch FROM u.retell_at) * 1000)::bigint,
            l.version, (extract(epoch FROM r.download_timeout) * 1000)::bigint,
            (extract(epoch FROM r.health_timeout) * 1000)::bigint, r.retries,
-           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id, u.broker
+           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id, u.broker, u.step_release_id IS NOT NULL, f.version
       FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
       LEFT JOIN ota.device d ON d.device_id = i.id
       LEFT JOIN LATERAL (
@@ -31,7 +31,9 @@ BEGIN
                AND o.state IN ('pending', 'notified', 'downloading', 'verifying', 'applying', 'rebooting')
              ORDER BY o.state <> 'pending' DESC, o.rollout_id DESC LIMIT 1) u ON true
       LEFT JOIN ota.rollout r ON r.rollout_id = u.rollout_id
-      LEFT JOIN ota.release l ON l.release_id = r.release_id;
+      -- A device on a stepping stone is expected on that one's version.
+      LEFT JOIN ota.release l ON l.release_id = coalesce(u.step_release_id, r.release_id)
+      LEFT JOIN ota.release f ON f.release_id = r.release_id;
 END
 $$;
 COMMENT ON FUNCTION ota.broker_read(text[]) IS 'Plugin: facts of the devices of a batch, their open updates locked';
@@ -99,7 +101,12 @@ BEGIN
                boots_since = to_timestamp(x.boots_since_ms / 1000.0),
                not_before = to_timestamp(x.not_before_ms / 1000.0),
                deadline = to_timestamp(x.deadline_ms / 1000.0),
-               error = x.error,
+               -- What failed on a stepping stone says so.
+               error = CASE WHEN u.step_release_id IS NOT NULL AND x.state IN ('failed', 'rolled_back', 'timed_out', 'rejected', 'cancelled')
+                            THEN (SELECT left(format('stepping stone %s: %s', l.version, coalesce(x.error, x.state)), 200)
+                                    FROM ota.release l WHERE l.release_id = u.step_release_id)
+                            ELSE x.error END,
+               step_release_id = CASE WHEN x.state <> 'pending' THEN u.step_release_id END,
                retell_at = to_timestamp(x.retell_ms / 1000.0),
                granted_at = CASE WHEN x.state = 'pending' AND u.state <> 'pending' THEN NULL ELSE u.granted_at END,
                notified_at = CASE WHEN x.state = 'pending' AND x.attempt = u.attempt AND u.state = 'notified'

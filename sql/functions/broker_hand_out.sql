@@ -55,6 +55,15 @@ BEGIN
           JOIN ota.rollout r ON r.rollout_id = f.rollout_id
           JOIN ota.device d ON d.device_id = f.device_id
           LEFT JOIN ota.rollout_stage s ON s.rollout_id = f.rollout_id AND s.stage = r.current_stage
+    ), stones AS MATERIALIZED (
+        -- Below the release's minVersion: the next stepping stone, looked up anew, once for each kind of device.
+        SELECT k.*, (ota.step_path(k.release_id, k.fleet, k.version, k.hardware, k.sequence))[1] AS step
+          FROM (SELECT DISTINCT r.release_id, d.fleet::text AS fleet, d.version, coalesce(d.hardware, '') AS hardware, d.sequence
+                  FROM picked p
+                  JOIN ota.rollout r ON r.rollout_id = p.rollout_id
+                  JOIN ota.release l ON l.release_id = r.release_id AND l.min_version IS NOT NULL
+                  JOIN ota.device d ON d.device_id = p.device_id
+                 WHERE NOT p.again) k
     ), strayed AS (
         UPDATE ota.device_update u
            SET state = 'cancelled', error = 'NOT_IN_STAGE', finished_at = now(), granted_at = NULL, retell_at = NULL, ready = false
@@ -76,17 +85,21 @@ BEGIN
                                ELSE now() + r.download_timeout END,
                boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
                boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, recall = false, ready = false, broker = i_broker,
-               error = NULL, from_version = d.version
+               error = NULL, from_version = d.version,
+               step_release_id = CASE WHEN p.again THEN u.step_release_id ELSE k.step END
           FROM picked p
           JOIN ota.rollout r ON r.rollout_id = p.rollout_id
           JOIN ota.device d ON d.device_id = p.device_id
+          LEFT JOIN stones k ON k.release_id = r.release_id AND k.fleet = d.fleet AND k.version = d.version
+           AND k.hardware = coalesce(d.hardware, '') AND k.sequence = d.sequence
          WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
-        RETURNING u.device_id, u.rollout_id, u.attempt, r.release_id, u.served_stage, u.deadline, p.again,
+        RETURNING u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, r.release_id) AS release_id, u.step_release_id, u.served_stage, u.deadline, p.again,
             d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic, d.gateway
     ), logged AS MATERIALIZED (
         SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('notified'::text),
-                   array_agg(jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)::text))
-          FROM told t
+                   array_agg((jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)
+                       || CASE WHEN l.version IS NULL THEN '{}' ELSE jsonb_build_object('step', l.version) END)::text))
+          FROM told t LEFT JOIN ota.release l ON l.release_id = t.step_release_id
     )
     SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,
            t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again, t.gateway
@@ -110,7 +123,7 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
     ), taken AS (
         UPDATE ota.device_update u SET recall = false
           FROM picked p WHERE u.rollout_id = p.rollout_id AND u.device_id = p.device_id
-        RETURNING u.rollout_id, u.device_id
+        RETURNING u.rollout_id, u.device_id, u.step_release_id
     ), logged AS MATERIALIZED (
         SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('recalled'::text), array_agg('{}'::text))
           FROM taken t
@@ -119,7 +132,7 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
       FROM logged
       JOIN taken t ON true
       JOIN ota.rollout r ON r.rollout_id = t.rollout_id
-      JOIN ota.release l ON l.release_id = r.release_id
+      JOIN ota.release l ON l.release_id = coalesce(t.step_release_id, r.release_id)
       JOIN ota.device d ON d.device_id = t.device_id;
 $$;
 COMMENT ON FUNCTION ota.broker_recalls(text, integer) IS 'Plugin: take the recalls that this broker has to send';

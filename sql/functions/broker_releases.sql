@@ -12,6 +12,10 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
      WHERE l.state = 'submitted'
         OR l.state = 'verified' AND EXISTS (SELECT 1 FROM ota.rollout r WHERE r.release_id = l.release_id
                AND r.state IN ('scheduled', 'running', 'paused', 'completed'))
+        -- What may be a stepping stone to one with a minVersion.
+        OR l.state = 'verified' AND EXISTS (SELECT 1 FROM ota.rollout r JOIN ota.release t ON t.release_id = r.release_id
+             WHERE r.state IN ('scheduled', 'running', 'paused', 'completed') AND t.min_version IS NOT NULL AND l.sequence < t.sequence
+               AND (coalesce(cardinality(l.fleets), 0) = 0 OR r.fleet::text = ANY (l.fleets)))
      ORDER BY l.release_id;
 $$;
 COMMENT ON FUNCTION ota.broker_releases() IS 'Plugin: the releases that it has to verify';

@@ -3,11 +3,12 @@
 -- Its columns change from version to version, which CREATE OR REPLACE refuses; nothing depends on it.
 DROP FUNCTION IF EXISTS ota.eligible_devices(text, bigint, text[]);
 CREATE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
-RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text)
+RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text, steps bigint[])
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
     -- code of include/ota/rules/eligibility.h, whose meaning and order this has; pins are looked at after "current".
+    -- A device below minVersion for which stepping stones are known can be given it: steps are those releases, see ota.step_path().
     -- fleet: its name; release_id: of ota.release; ids: only these devices (null: all).  No rows: no such fleet or release.
     --
     -- One statement, without SET clauses, so that it becomes part of the caller's query: a caller that asks for
@@ -32,19 +33,28 @@ BEGIN ATOMIC
                           WHERE d.fleet = eligible_devices.fleet
                             AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))) v,
                LATERAL (SELECT v.version, ota.version_key(v.version) AS key OFFSET 0) k
+    ), stones AS MATERIALIZED (
+        -- Once for each distinct kind of device; nothing to do for a release without minVersion.
+        SELECT k.version, k.hardware, k.sequence,
+               ota.step_path(eligible_devices.release_id, eligible_devices.fleet, k.version, k.hardware, k.sequence) AS steps
+          FROM (SELECT DISTINCT v.version, coalesce(d.hardware, '') AS hardware, d.sequence
+                  FROM versions v
+                  JOIN ota.device d ON d.fleet = eligible_devices.fleet AND d.version = v.version
+                   AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+                 WHERE v.bounds = 'below_min_version' AND NOT v.unreadable) k
     ), judged AS (
         -- The first that fits is the answer.
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
                nullif(d.attributes ->> 'site', '') AS site,
                coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
-               t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
+               s.steps, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
                CASE WHEN d.version = t.version THEN 'current'
                     WHEN coalesce(d.pinned_version, t.fleet_pin) <> t.version THEN 'pinned'
                     WHEN NOT t.for_fleet THEN 'wrong_fleet'
                     WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
                     THEN 'wrong_hardware'
                     WHEN d.sequence > 0 AND t.sequence < d.sequence THEN 'old_sequence'
-                    WHEN v.bounds IS NOT NULL THEN v.bounds
+                    WHEN v.bounds IS NOT NULL AND s.steps IS NULL THEN v.bounds
                     WHEN t.not_yet THEN 'not_yet'
                     WHEN t.expired THEN 'expired'
                END AS code
@@ -52,6 +62,7 @@ BEGIN ATOMIC
           JOIN ota.device d ON d.fleet = eligible_devices.fleet
            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
           LEFT JOIN versions v ON v.version = coalesce(d.version, '')
+          LEFT JOIN stones s ON s.version = d.version AND s.hardware = coalesce(d.hardware, '') AND s.sequence = d.sequence
     )
     SELECT j.device_id,
            CASE j.code
@@ -66,12 +77,12 @@ BEGIN ATOMIC
                WHEN 'below_min_version' THEN CASE WHEN coalesce(j.version, '') = ''
                     THEN 'its version is unknown, and the release has bounds'
                     WHEN j.unreadable THEN format('runs %s, which is not a Semantic Version, and the release has bounds', j.version)
-                    ELSE format('runs %s, below minVersion %s: needs a stepping stone', j.version, j.min_version) END
+                    ELSE format('runs %s, below minVersion %s: needs a stepping stone, and no release is one', j.version, j.min_version) END
                WHEN 'above_max_version' THEN format('runs %s, above maxVersion %s', j.version, j.max_version)
                WHEN 'not_yet' THEN 'not valid before ' || j.not_before
                WHEN 'expired' THEN 'expired at ' || j.expires
            END,
-           j.code, j.version, j.hardware, j.connected, j.listening, j.site
+           j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps
       FROM judged j;
 END;
 COMMENT ON FUNCTION ota.eligible_devices(text, bigint, text[]) IS 'Devices of a fleet, each with the reason why it cannot get a release; null: it can';

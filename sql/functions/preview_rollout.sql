@@ -5,7 +5,8 @@ RETURNS TABLE (device_id text, stage integer, label text, included boolean, reas
     current_version text, hardware text, connected boolean)
 LANGUAGE plpgsql SET search_path = ota, pg_temp SET jit = off AS $$
 -- Dry run: every device of the fleet with the stage it would be in, in the order in which it would join, and then those that are left
--- out, with the reason.  Writes nothing.  current_version: what the device runs now; connected: is it online.
+-- out, with the reason; "via 1.8.0": it is brought to that stepping stone first.  Writes nothing.
+-- current_version: what the device runs now; connected: is it online.
 -- Which devices form a stage is drawn by ota.cohort_rank from the rollout's number.  The dry run uses the number that the next
 -- rollout will get, so ota.start_rollout right after it draws the very same; any rollout created in between, of whatever
 -- fleet, makes it draw anew: the sizes stay, the devices differ.
@@ -41,7 +42,7 @@ BEGIN
     END LOOP;
     RETURN QUERY
     WITH RECURSIVE devices AS MATERIALIZED (
-        SELECT e.device_id, e.reason, e.version, e.hardware, e.connected,
+        SELECT e.device_id, e.reason, e.version, e.hardware, e.connected, e.steps,
                CASE first[1] WHEN 'hardware' THEN nullif(e.hardware, '') WHEN 'site' THEN e.site END AS stratum1,
                CASE first[2] WHEN 'hardware' THEN nullif(e.hardware, '') WHEN 'site' THEN e.site END AS stratum2,
                CASE WHEN e.reason IS NULL THEN ota.cohort_rank(next, e.device_id) END AS rank
@@ -86,7 +87,8 @@ BEGIN
           FROM devices d WHERE d.reason IS NULL
     )
     SELECT * FROM (
-        (SELECT p.device_id, s.stage, s.label, true, NULL::text, p.version, p.hardware, p.connected
+        (SELECT p.device_id, s.stage, s.label, true,
+                'via ' || (SELECT string_agg(l.version, ', ' ORDER BY l.sequence) FROM ota.release l WHERE l.release_id = ANY (p.steps)), p.version, p.hardware, p.connected
            FROM placed p JOIN spans s ON p.place > s.above AND p.place <= s.upto
           ORDER BY p.place)
         UNION ALL

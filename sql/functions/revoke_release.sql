@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION ota.revoke_release(version text, reason text)
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Revoke a release: it is never handed out again, and every rollout of it that could still tell a device is halted, completed
--- ones included.  version: of the release; reason: why, required.
+-- ones included.  Rollouts that use it as a stepping stone go on without it.  version: of the release; reason: why, required.
 -- Errors: 22023 an argument is not acceptable; P0002 no such release; 55000 it is rejected or revoked already.
 #variable_conflict use_column
 DECLARE
@@ -33,6 +33,17 @@ BEGIN
     LOOP
         PERFORM ota.rollout_step(id, 'halt', 'release revoked: ' || why, NULL);
     END LOOP;
+    -- As a stepping stone it is taken back, too; whoever has not begun waits for another one.
+    PERFORM 1 FROM ota.device_update u
+      WHERE u.step_release_id = r.release_id AND u.state IN ('notified', 'downloading', 'verifying')
+      ORDER BY u.device_id, u.rollout_id FOR UPDATE;
+    PERFORM pg_advisory_xact_lock_shared(hashtext('ota.listening'));
+    UPDATE ota.device_update u
+       SET state = 'pending', attempt = u.attempt + 1, recall = true, notified_at = NULL, granted_at = NULL, retell_at = NULL,
+           deadline = NULL, ready = d.listening
+      FROM ota.device d
+     WHERE u.step_release_id = r.release_id AND u.state = 'notified' AND d.device_id = u.device_id;
+    UPDATE ota.device_update u SET recall = true WHERE u.step_release_id = r.release_id AND u.state IN ('downloading', 'verifying');
 END
 $$;
 COMMENT ON FUNCTION ota.revoke_release(text, text) IS 'Revoke a release and halt every rollout of it';

@@ -52,7 +52,7 @@ SELECT results_eq(format('SELECT device_id, reason FROM ota.eligible_devices(''f
     ('a-fine', NULL), ('b-there', 'already runs it'), ('c-pinned', 'pinned to 1.0.0'), ('d-pinned-to-it', NULL),
     ('e-hw2', 'the release is not for hardware hw2'), ('f-hw', 'its hardware is unknown, and the release names some'),
     ('g-newer', 'has run sequence 21, the release has 20: it would be a rollback'),
-    ('h-old', 'runs 0.9.0, below minVersion 1.0.0: needs a stepping stone'), ('i-new', 'runs 1.9.1, above maxVersion 1.9.0'),
+    ('h-old', 'runs 0.9.0, below minVersion 1.0.0: needs a stepping stone, and no release is one'), ('i-new', 'runs 1.9.1, above maxVersion 1.9.0'),
     ('j-unknown', 'its version is unknown, and the release has bounds'),
     ('k-odd', 'runs trunk, which is not a Semantic Version, and the release has bounds') $$, 'the reasons in words');
 SELECT results_eq(format('SELECT device_id, reason FROM ota.eligible_devices(''pinned'', %s) ORDER BY 1', :rel), $$ VALUES

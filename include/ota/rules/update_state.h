@@ -59,7 +59,8 @@ enum update_event {
 	UPDATE_EV_FAILED_RETRY,
 	UPDATE_EV_ROLLED_BACK_RETRY, /* said so, or the old version after it had begun to apply */
 	UPDATE_EV_DEADLINE_RETRY,
-	UPDATE_EVENT_COUNT /* also what an input of no known kind means */
+	UPDATE_EV_STEP_DONE, /* SUCCESS on a stepping stone: on to the rollout's own release */
+	UPDATE_EVENT_COUNT   /* also what an input of no known kind means */
 };
 
 /* The facts of one row of ota.device_update.  Times are milliseconds since the Unix epoch, 0 = none. */
@@ -80,6 +81,7 @@ struct update_limits {
 	int64_t health_ms;   /* from there until SUCCESS */
 	int32_t retries;     /* how many failed attempts get another try */
 	bool reboot;         /* success needs the old session's end and a new one */
+	bool step;           /* what it was told of is a stepping stone: success there is not the end */
 };
 
 enum update_input_kind {
@@ -132,7 +134,7 @@ enum {
  * again in `notified` keeps the boots, or a device that is told on every return could loop for ever).
  * Every accepted progress report sets told_session.  Entering `rebooting`, for whatever reason, sets the deadline to
  * at + health_ms; starting over out of `rebooting` gives the download time anew; `pending` and the final states have
- * no deadline.  A failed attempt keeps its error until the device is told again.  A boot loop is final: trying again
+ * no deadline.  A stepping stone that is reached makes the next attempt, and uses up no retry.  A failed attempt keeps its error until the device is told again.  A boot loop is final: trying again
  * what keeps a device from staying up is no favour.  Sums of time saturate, negative limits count as 0.
  */
 OTA_MUST_USE struct update_step update_advance(struct update_facts *facts,

@@ -168,6 +168,8 @@ static void stories_end_as_the_case_file_says(void **state)
 				story.limits.retries = (int32_t)cases_number(&cases, retries);
 			} else if (reboot) {
 				story.limits.reboot = strcmp(reboot, "0") != 0;
+			} else if (is_at(&story, "step")) {
+				story.limits.step = true;
 			} else {
 				break;
 			}

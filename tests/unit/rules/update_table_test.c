@@ -118,6 +118,7 @@ static void try_one(unsigned turn, bool *used)
 		.health_ms = 100,
 		.retries = (turn & 2U) ? 1 : 0,
 		.reboot = (turn & 4U) != 0,
+		.step = (turn & 64U) != 0,
 	};
 	struct update_input input = {
 		.session = (turn & 8U) ? 1 : 2,
@@ -125,7 +126,7 @@ static void try_one(unsigned turn, bool *used)
 		.at_ms = (turn & 32U) ? 1000 : 999,
 	};
 
-	turn /= 64U;
+	turn /= 128U;
 	facts.state = (enum update_state)(turn % UPDATE_STATE_COUNT);
 	turn /= UPDATE_STATE_COUNT;
 	input.kind = (enum update_input_kind)(turn % 8U);
@@ -158,7 +159,7 @@ static void try_one(unsigned turn, bool *used)
 static void every_row_is_used_and_nothing_else_happens(void **state)
 {
 	enum {
-		TURNS = 64 * UPDATE_STATE_COUNT * 8 * REPORT_STATUS_COUNT
+		TURNS = 128 * UPDATE_STATE_COUNT * 8 * REPORT_STATUS_COUNT
 	};
 	bool used[256] = { false };
 	size_t count = 0;
