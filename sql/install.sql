@@ -37,6 +37,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/advance_rollout.sql
 \ir functions/assign_device.sql
 \ir functions/assign_gateway.sql
+\ir functions/broker_audit.sql
 \ir functions/broker_fold.sql
 \ir functions/broker_hand_out.sql
 \ir functions/broker_join.sql
@@ -58,6 +59,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_check.sql
 \ir functions/internal_cohort_rank.sql
 \ir functions/internal_event_append.sql
+\ir functions/internal_event_check.sql
 \ir functions/internal_event_month.sql
 \ir functions/internal_fallback.sql
 \ir functions/internal_gateway.sql
@@ -89,6 +91,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/start_rollout.sql
 \ir functions/unpin_device.sql
 \ir functions/unpin_fleet.sql
+\ir functions/verify_audit.sql
 
 \ir views/denied.sql
 \ir views/device_history.sql

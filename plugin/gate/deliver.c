@@ -422,6 +422,9 @@ static void take(struct gate *gate, struct change *change)
 		again_database(gate, change);
 		metrics_publish("database", change->text);
 		break;
+	case CHANGE_AUDIT:
+		metrics_publish("audit", change->text);
+		break;
 	case CHANGE_METRIC:
 		if (change->text != NULL) {
 			metrics_publish_number(change->text, change->value);

@@ -183,7 +183,7 @@ static const struct command table[] = {
 		"  USING (rollout_id) JOIN ota.release l USING (release_id) WHERE u.device_id = d.device_id ORDER "
 		"  BY 1 DESC LIMIT 20) u), '[]'), 'history', coalesce((SELECT jsonb_agg(to_jsonb(h) - 'event_id' "
 		"ORDER BY h.event_id) FROM (SELECT e.event_id, e.at, e.kind, e.rollout_id, e.detail FROM "
-		"  ota.event e WHERE e.device_id = d.device_id ORDER BY e.event_id DESC LIMIT coalesce($2, 20)) "
+		"  ota.event e WHERE e.device_id = d.device_id ORDER BY e.at DESC, e.event_id DESC LIMIT coalesce($2, 20)) "
 		"h), '[]')) FROM ota.device d WHERE d.device_id = $1",
 		"device", { TEXT_REQ("device_id"), LIMIT } },
 	{ "list_fleets", NULL, NULL,

@@ -179,6 +179,9 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 		err = feed_claims(store->feed, &store->pg, why);
 		store->claims_at = now + CLAIMS_MS;
 	}
+	if (!err && drained) {
+		err = audit_note(store, why);
+	}
 	if (!err) {
 		link_contact(store, began_ms);
 	}
@@ -358,6 +361,7 @@ static void store_free(struct store *store)
 	controller_free(store->controller);
 	commands_free(store->commands);
 	free(store->events);
+	free(store->audit_heads);
 	if (store->wake_fd >= 0) {
 		(void)close(store->wake_fd);
 	}

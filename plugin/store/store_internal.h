@@ -52,6 +52,10 @@ struct store {
 	int64_t alive_at;
 	int64_t sync_at;
 	int64_t report_at;
+	int64_t audit_at; /* next look at the heads of the audit log; 0: none yet */
+	int64_t audit_log_at;
+	char *audit_heads;    /* as noted last, JSON; NULL: not known */
+	bool audit_unwritten; /* the log says so */
 	pthread_t thread;
 };
 
@@ -74,5 +78,7 @@ int64_t link_trouble(struct store *store, const struct ota_why *why);
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
 void link_waits(void *store, int64_t waited_ms);
+/* Once a minute: is the audit log what it was, and where does it end?  Kept in the state directory, told under $SYS and in the log. */
+OTA_MUST_USE enum ota_err audit_note(struct store *store, struct ota_why *why);
 /* fdatasync of the outbox and the figures for $SYS, when it is time for them. */
 void link_upkeep(struct store *store);

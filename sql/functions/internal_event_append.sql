@@ -27,8 +27,12 @@ COMMENT ON FUNCTION ota.event_chain_begin(text) IS 'Internal: the hash that a ch
 
 CREATE OR REPLACE FUNCTION ota.event_link_step(state bytea, head bytea, message bytea)
 RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN sha256(coalesce(state, head) || message);
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+-- Called for every row that is written.  Its names are complete, because to fix its search_path would cost more than what it does.
+BEGIN
+    RETURN pg_catalog.sha256(coalesce(state, head) OPERATOR(pg_catalog.||) message);
+END
+$$;
 COMMENT ON FUNCTION ota.event_link_step(bytea, bytea, bytea) IS 'Internal: the next hash of a chain';
 
 CREATE OR REPLACE AGGREGATE ota.event_link(head bytea, message bytea) (SFUNC = ota.event_link_step, STYPE = bytea);
@@ -64,17 +68,15 @@ BEGIN
         RETURNING * INTO head;
     END IF;
 
-    WITH said AS (
-        SELECT nextval('ota.event_event_id_seq') AS event_id, coalesce(to_timestamp(x.at_ms / 1000.0), clock_timestamp()) AS at,
-               x.device, x.rollout, x.kind, x.detail::jsonb AS detail, head.position + x.n AS position
-          FROM (SELECT * FROM unnest(i_at_ms, i_device, i_rollout, i_kind, i_detail) WITH ORDINALITY AS u (at_ms, device, rollout, kind, detail, n)
-                 ORDER BY u.n) x
-    ), added AS (
+    WITH added AS (
         INSERT INTO ota.event (event_id, at, broker, device_id, rollout_id, kind, detail, chain, position, hash) OVERRIDING SYSTEM VALUE
-        SELECT s.event_id, s.at, i_broker, s.device, s.rollout, s.kind, s.detail, head.chain, s.position,
-               ota.event_link(head.hash, ota.event_message(s.position, s.event_id, s.at, i_broker, s.device, s.rollout, s.kind,
-                                                           s.detail::text)) OVER (ORDER BY s.position)
-          FROM said s
+        SELECT s.event_id, s.at, i_broker, s.device, s.rollout, s.kind, s.detail, head.chain, head.position + s.n,
+               ota.event_link(head.hash, ota.event_message(head.position + s.n, s.event_id, s.at, i_broker, s.device, s.rollout, s.kind,
+                                                           s.detail::text)) OVER (ORDER BY s.n)
+          FROM (SELECT nextval('ota.event_event_id_seq') AS event_id, coalesce(to_timestamp(x.at_ms / 1000.0), clock_timestamp()) AS at,
+                       x.device, x.rollout, x.kind, x.detail::jsonb AS detail, x.n
+                  FROM unnest(i_at_ms, i_device, i_rollout, i_kind, i_detail) WITH ORDINALITY
+                       AS x (at_ms, device, rollout, kind, detail, n)) s
         RETURNING position, hash
     )
     UPDATE ota.event_chain c SET position = a.position, hash = a.hash

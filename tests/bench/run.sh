@@ -3,7 +3,7 @@
 #
 # tests/bench/run.sh [--quick] [NAME...]
 #   --quick   small sizes and one round, to see that everything still works; the figures say little
-#   NAME      reports, stage, traffic, harm, command, registered, instructions, connect or rival; all when none is named
+#   NAME      reports, stage, traffic, harm, command, registered, instructions, connect, rival or audit; all when none is named
 #
 # Prints a table: median, least and most of the rounds, and the ratio to what the same run measured as baseline, the two taken in turn.
 # No figure makes it fail; a wrong result does.  OTA_BUILD_DIR names a build; else build-bench is made.

@@ -1,11 +1,16 @@
 """The audit log: an older installation's, its months, and what shows that somebody has been at it."""
 
+import datetime
+import hashlib
+import json
 import pathlib
+import time
 
 import pytest
 
 from harness import wait_for
 
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 SQL = pathlib.Path(__file__).resolve().parents[2] / "sql"
 
 
@@ -50,3 +55,133 @@ def test_a_view_of_somebody_elses_stops_the_upgrade(bare_site):
     db.execute("DROP VIEW public.mine")
     bare_site.wait_ready()
     assert db.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'ota.event'::regclass") >= 3
+
+
+# -- what somebody does to the rows, with the broker at work
+
+def recomputed(db):
+    """The chains as anybody computes them who has only read docs/design/audit.md: (chain, position) whose hash is another."""
+    wrong = []
+    for chain in db.rows("SELECT chain, name, position, hash FROM ota.event_chain"):
+        hashed = hashlib.sha256(b"ota1 chain " + chain["name"].encode()).digest()
+        rows = db.rows("SELECT event_id, at, broker, device_id, rollout_id, kind, detail::text AS detail, position, hash FROM ota.event"
+                       " WHERE chain = %s ORDER BY position", chain["chain"])
+        assert [row["position"] for row in rows] == list(range(1, chain["position"] + 1))
+        for row in rows:
+            texts = [None if row[name] is None else row[name].encode() for name in ("broker", "device_id", "kind")]
+            micros = (row["at"] - EPOCH) // datetime.timedelta(microseconds=1)
+            numbers = [row["position"], row["event_id"], micros, row["rollout_id"], *(None if text is None else len(text) for text in texts)]
+            head = " ".join(["ota1", *("-" if number is None else str(number) for number in numbers)])
+            said = head.encode() + b"\n" + b"".join(text or b"" for text in texts) + row["detail"].encode()
+            hashed = hashlib.sha256(hashed + said).digest()
+            if hashed != bytes(row["hash"]):
+                wrong.append((chain["name"], row["position"]))
+            hashed = bytes(row["hash"])
+        assert bytes(chain["hash"]) == hashed
+    return wrong
+
+
+def problems(db):
+    return [(row["problem"].split(":")[0], row["chain"], row["position"], row["event_id"]) for row in db.rows("SELECT * FROM ota.verify_audit()")]
+
+
+def tamper(db, *statements):
+    """As somebody does who owns the database: no trigger is in his way."""
+    db.execute("; ".join(["BEGIN", "SET LOCAL session_replication_role = replica", *statements, "COMMIT"]))
+
+
+@pytest.fixture
+def story(site):
+    """A rollout to two devices, one of which has a name that is no ASCII, and a refusal."""
+    site.quick_plan(wait="0 seconds")
+    devices = [site.device("dev-1"), site.device("gerät-2")]
+    for device in devices:
+        site.wait_device(device.client_id, listening=True, version="1.0.0")
+    site.release("1.5.0")
+    rollout = site.start_rollout("default", "1.5.0", "quick", reason="naïve — “quoted”\n\ttext")
+    site.update_all(devices, "1.5.0")
+    site.wait_rollout(rollout, "completed")
+    site.client("evil").publish("devices/dev-1/ota/status", '{"version":"9.9.9"}', wait=False)
+    wait_for(lambda: site.db.rows("SELECT * FROM ota.denied"), 10, "a refusal is recorded")
+    return site
+
+
+def test_the_chain_is_what_the_documentation_says(story):
+    db = story.db
+    assert problems(db) == [] and recomputed(db) == []
+    assert db.value("SELECT count(*) FROM ota.event WHERE position IS NULL") == 0, "whatever is written is chained"
+    assert db.value("SELECT count(DISTINCT kind) FROM ota.event WHERE broker = 'broker-1'") >= 5
+    assert db.value("SELECT count(DISTINCT kind) FROM ota.event WHERE broker IS NULL") >= 4
+    row = db.row("SELECT event_id, position FROM ota.event WHERE kind = 'notified' ORDER BY event_id LIMIT 1")
+    tamper(db, f"UPDATE ota.event SET device_id = 'dev-9' WHERE event_id = {row['event_id']}")
+    assert problems(db) == [("altered", "broker-1", row["position"], row["event_id"])]
+    assert recomputed(db) == [("broker-1", row["position"])]
+
+
+def test_each_way_of_tampering_is_named(story):
+    db = story.db
+    row = db.row("SELECT event_id, position FROM ota.event WHERE kind = 'denied' ORDER BY event_id LIMIT 1")
+    order = db.row("SELECT e.event_id, e.position, c.name FROM ota.event e JOIN ota.event_chain c USING (chain)"
+                   " WHERE e.kind = 'rollout' AND e.detail ->> 'event' = 'create'")
+    tamper(db, f"UPDATE ota.event SET detail = detail || '{{\"client\": \"nobody\"}}' WHERE event_id = {row['event_id']}")
+    tamper(db, f"DELETE FROM ota.event WHERE event_id = {order['event_id']}")
+    tamper(db, "INSERT INTO ota.event (kind, device_id) VALUES ('status', 'dev-1')")
+    inserted = db.value("SELECT max(event_id) FROM ota.event")
+    assert sorted(problems(db), key=str) == sorted([
+        ("altered", "broker-1", row["position"], row["event_id"]), ("removed", order["name"], order["position"], None),
+        ("inserted", None, None, inserted)], key=str)
+    # The broker goes on all the same, and so does the chain.
+    story.device("dev-3")
+    story.wait_device("dev-3", listening=True)
+    assert len(problems(db)) == 3
+
+
+def test_a_rewritten_chain_shows_against_the_broker_s_own_note(story):
+    """Everything computed anew, as an owner can: the database is content, the broker and whoever kept its log are not."""
+    db = story.db
+    story.broker.restart()  # heads are noted at the start, and once a minute
+    story.broker.wait_log("audit log as of now: SELECT \\* FROM ota.verify_audit\\('broker-1', [0-9]+, '[0-9a-f]{64}'\\)")
+    listener = story.client("watcher")
+    listener.subscribe("$SYS/broker/ota/audit")
+    wait_for(lambda: listener.messages, 10, "the heads are published")
+    heads = {head["chain"]: head for head in json.loads(listener.messages[-1][1])["heads"]}
+    head = heads["broker-1"]
+    noted = (head["position"], head["hash"])
+    assert db.rows("SELECT * FROM ota.verify_audit('broker-1', %s, %s)", *noted) == []
+    story.broker.stop()
+    tamper(db, """WITH RECURSIVE w AS (
+            SELECT e.event_id, e.position, sha256(ota.event_chain_begin('broker-1') || ota.event_message(e.position, e.event_id, e.at,
+                   e.broker, e.device_id, e.rollout_id, e.kind, '{}')) AS hash FROM ota.event e WHERE e.broker = 'broker-1' AND e.position = 1
+            UNION ALL
+            SELECT e.event_id, e.position, sha256(w.hash || ota.event_message(e.position, e.event_id, e.at, e.broker, e.device_id,
+                   e.rollout_id, e.kind, e.detail::text)) FROM w JOIN ota.event e ON e.broker = 'broker-1' AND e.position = w.position + 1)
+        UPDATE ota.event e SET hash = w.hash, detail = CASE w.position WHEN 1 THEN '{}' ELSE e.detail END FROM w WHERE w.event_id = e.event_id""",
+           "UPDATE ota.event_chain c SET hash = e.hash FROM ota.event e WHERE c.name = 'broker-1' AND e.chain = c.chain AND e.position = c.position")
+    assert problems(db) == []
+    assert [row["problem"].split(":")[0] for row in db.rows("SELECT * FROM ota.verify_audit('broker-1', %s, %s)", *noted)] == ["rewritten"]
+    story.broker.start()
+    story.broker.wait_log("the audit log is not what it was")
+
+
+def test_months_come_and_go_under_a_broker_at_work(story):
+    db = story.db
+    late = "SELECT ota.event_append('broker-0', ARRAY[%s::bigint, 0, 4102444800000], ARRAY['dev-1', 'dev-1', 'dev-1'], ARRAY[NULL::bigint, NULL, NULL]," \
+           " ARRAY['status', 'status', 'status'], ARRAY['{}', '{}', '{}'])"
+    db.execute(late, int(time.time() * 1000))
+    db.execute("SELECT ota.set_retention('1 day', 'integration test')")
+    for month in (1, 2):
+        wait_for(lambda: not db.value("SELECT more FROM ota.controller_audit_upkeep(date_trunc('month', now(), 'UTC') + %s * interval '35 days')", month), 20,
+                 "nothing is left to do", every=0.05)
+    assert db.value("SELECT to_regclass('ota.event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM'))") is None, "this month is gone"
+    assert problems(db) == []
+    assert db.value("SELECT count(*) FROM ota.event WHERE kind = 'status' AND at > '2000-01-01' AND at < '2090-01-01'") == 0
+    # The broker is still of this month, for which there is no table any more.
+    story.device("dev-4").report("IDLE")
+    story.wait_event("status", device="dev-4")
+    assert db.value("SELECT tableoid::regclass::text FROM ota.event WHERE kind = 'status' AND device_id = 'dev-4' LIMIT 1") == "ota.event_other"
+    story.broker.restart()
+    wait_for(lambda: db.value("SELECT to_regclass('ota.event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM'))"), 15, "the month is made again")
+    assert db.value("SELECT tableoid::regclass::text FROM ota.event WHERE kind = 'status' AND device_id = 'dev-4' LIMIT 1") != "ota.event_other"
+    story.device("dev-5").report("IDLE")
+    story.wait_event("status", device="dev-5")
+    assert problems(db) == []

@@ -20,6 +20,7 @@ enum change_kind {
 	CHANGE_RELEASE_GONE,
 	CHANGE_ROLLOUT,  /* state of a rollout, and its JSON for $SYS */
 	CHANGE_DATABASE, /* PostgreSQL came or went; text says so */
+	CHANGE_AUDIT,    /* where the audit log ends; text says so */
 	CHANGE_METRIC,   /* one figure for $SYS/broker/ota/<text> */
 	CHANGE_RESPONSE, /* the answer to an operator's commands */
 	CHANGE_PUSHED,   /* what became of an update that a back end published */
@@ -37,7 +38,7 @@ struct change {
 	char *via;     /* OFFER, RECALL: the device's gateway, NULL: none */
 	char *version; /* OFFER: what it runs; RECALL: the release's version */
 	char *stage;   /* OFFER: label */
-	/* ROLLOUT: JSON; DATABASE: words; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON; PUSHED: why it was refused, NULL: taken; GATEWAYS: one a line */
+	/* ROLLOUT: JSON; DATABASE, AUDIT: JSON; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON; PUSHED: why it was refused, NULL: taken; GATEWAYS: one a line */
 	char *text;
 	int64_t sequence; /* OFFER: the device's */
 	int64_t rollout;

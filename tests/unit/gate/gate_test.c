@@ -106,6 +106,7 @@ static void test_metrics(void **state)
 	} rows[] = {
 		{ CHANGE_DATABASE, "{\"connected\":true}", "$SYS/broker/ota/database",
 			"{\"connected\":true}" },
+		{ CHANGE_AUDIT, "{\"heads\":[]}", "$SYS/broker/ota/audit", "{\"heads\":[]}" },
 		{ CHANGE_METRIC, "outbox/bytes", "$SYS/broker/ota/outbox/bytes", "42" },
 		{ CHANGE_ROLLOUT, "{}", "$SYS/broker/ota/rollout/3", "{}" },
 		{ CHANGE_ROLLOUT, "", "$SYS/broker/ota/rollout/3", "" },
