@@ -27,7 +27,7 @@ everywhere="broker_publish broker_publish_copy callback_register callback_unregi
 # w: weak symbols, of newer brokers, may be missing.
 for symbol in $(nm -D --undefined-only "$plugin" | awk '$1 != "w" && $2 ~ /^mosquitto_/ { sub(/@.*/, "", $2); print $2 }'); do
 	# shellcheck disable=SC2086
-	printf '%s\n' $everywhere | grep -qx "${symbol#mosquitto_}" || {
+	printf '%s\n' $everywhere | grep -x "${symbol#mosquitto_}" >/dev/null || {
 		echo "needs $symbol, which is not on every broker"
 		status=1
 	}
