@@ -22,7 +22,6 @@ enum {
 	PASS_MIN_MS = 40,     /* between two passes, however many reports come in */
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
 	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
-	ALIVE_MS = 2000,
 	CLAIMS_MS = 30000,
 	STOP_SOFT_MS = 2000,
 };
@@ -167,20 +166,11 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 		err = feed_hand_out(store->feed, &store->pg, &more, why);
 	}
 	if (!err && drained && now >= store->alive_at) {
-		const char *values[] = { store->options->broker_name };
-
-		err = pg_exec(&store->pg,
-			done.leads ? "SELECT ota.broker_alive($1), ota.broker_sweep()"
-					   : "SELECT ota.broker_alive($1)",
-			1, values, NULL, why);
-		store->alive_at = now + ALIVE_MS;
+		err = link_alive(store, done.leads, why);
 	}
 	if (!err && now >= store->claims_at) {
 		err = feed_claims(store->feed, &store->pg, why);
 		store->claims_at = now + CLAIMS_MS;
-	}
-	if (!err && drained) {
-		err = audit_note(store, why);
 	}
 	if (!err) {
 		link_contact(store, began_ms);

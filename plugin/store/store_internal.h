@@ -78,6 +78,8 @@ int64_t link_trouble(struct store *store, const struct ota_why *why);
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
 void link_waits(void *store, int64_t waited_ms);
+/* Every two seconds: this broker lives, its events are written; who leads gives up brokers that are gone. */
+OTA_MUST_USE enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why);
 /* Once a minute: is the audit log what it was, and where does it end?  Kept in the state directory, told under $SYS and in the log. */
 OTA_MUST_USE enum ota_err audit_note(struct store *store, struct ota_why *why);
 /* fdatasync of the outbox and the figures for $SYS, when it is time for them. */

@@ -11,6 +11,7 @@
 #include "store_internal.h"
 
 enum {
+	ALIVE_MS = 2000,
 	REPORT_MS = 10000,
 	CONTACT_MS = 5000,
 	RESTORE_MS = 50, /* while the broker's thread takes what was kept */
@@ -164,6 +165,17 @@ void link_upkeep(struct store *store)
 	if (now >= store->report_at) {
 		link_report(store);
 	}
+}
+
+enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name };
+	enum ota_err err = pg_exec(&store->pg,
+		leads ? "SELECT ota.broker_alive($1), ota.broker_sweep()" : "SELECT ota.broker_alive($1)",
+		1, values, NULL, why);
+
+	store->alive_at = clock_mono_ms() + ALIVE_MS;
+	return err ? err : audit_note(store, why);
 }
 
 void link_waits(void *context, int64_t waited_ms)
