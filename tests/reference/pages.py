@@ -26,6 +26,7 @@ FIGURES = {
     "devices/connected": "devices with a session on this broker",
     "devices/listening": "... that a notice would reach",
     "database": "`connected`, or why it is not",
+    "audit": "where the chains of the audit log end, as JSON, once a minute; see [audit.md](../design/audit.md)",
 }
 
 
