@@ -9,7 +9,7 @@ import sys
 
 from common import Bench
 
-NAMES = ("reports", "stage", "traffic", "harm", "command", "registered", "instructions", "connect", "rival", "audit")
+NAMES = ("reports", "outage", "stage", "traffic", "harm", "command", "registered", "instructions", "connect", "rival", "audit")
 
 
 def machine():

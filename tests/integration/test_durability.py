@@ -76,6 +76,8 @@ def test_storm_of_reports_survives(own_site, strike, times):
             time.sleep(random.uniform(0.1, 0.5))
             strike(own_site)
         time.sleep(0.5)
+        if LONG:
+            wait_for(lambda: len(storm.acknowledged) >= 50000, 120, lambda: f"{len(storm.acknowledged)} of 50,000 acknowledged")
     assert_exactly_once(own_site, storm)
 
 

@@ -25,7 +25,7 @@ FIGURES = {
     "events/lost": "records that did not reach the outbox",
     "devices/connected": "devices with a session on this broker",
     "devices/listening": "... that a notice would reach",
-    "database": "`connected`, or why it is not",
+    "database": "JSON: `state` (`connected` or `away`), `since`, and `backlog`, the events that wait in the outbox; told every 10 s and when the state changes",
     "audit": "where the chains of the audit log end, as JSON, once a minute; see [audit.md](../design/audit.md)",
 }
 
