@@ -32,13 +32,18 @@ class FileServer:
         conf.write_text(f"""
 daemon off; {user} worker_processes 1; pid {self.folder}/pid; error_log {self.folder}/log warn;
 events {{ worker_connections 1024; }}
-http {{ access_log off; sendfile on; keepalive_timeout 5; {temporary}
-  server {{ listen 127.0.0.1:{self.port}; root {self.files}; }} }}
+http {{ {temporary}
+{self.site()} }}
 """)
         # QUIT would wait for kept connections; TERM ends the workers too.
         self.process = subprocess.Popen([program, "-c", str(conf), "-p", str(self.folder), "-e", str(self.folder / "log")],
                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent(signal.SIGTERM))
         return self
+
+    def site(self):
+        """What is inside http {}."""
+        return ("access_log off; sendfile on; keepalive_timeout 5;"
+                f" server {{ listen 127.0.0.1:{self.port}; root {self.files}; }}")
 
     def url(self, name):
         return f"http://127.0.0.1:{self.port}/{name}"
