@@ -259,7 +259,11 @@ static void handle(const char *text, size_t size)
 	char key[sizeof(journal.key)] = "";
 
 	if (notice_parse(&notice, text, size)) {
+		const uint64_t attempt = journal.attempt;
+
+		journal.attempt = notice.attempt; /* it is that one which fails */
 		(void)report("FAILED", "BAD_NOTICE", NULL, 0, 0);
+		journal.attempt = attempt;
 		return;
 	}
 	journal_key(&notice, key, sizeof(key));

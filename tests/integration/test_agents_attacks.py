@@ -99,7 +99,7 @@ def test_never_bootable(victim, liar, image, web, attack):
     said = len(liar.reports(victim))
     before = victim.boot()["active"], victim.boot()["sequence"]
     liar.tell(victim, change(liar, notice) if change else notice)
-    report = liar.wait_report(victim, "FAILED", after=said, version="1.0.0")
+    report = liar.wait_report(victim, "FAILED", after=said, version="1.0.0", attempt=1)
     assert report["error"] == code, (report, victim.log()[-500:])
     never_bootable(victim, data, web.paths["/" + name_of(url)].data)
     assert victim.boot()["trial"] == "" and before == (victim.boot()["active"], victim.boot()["sequence"])

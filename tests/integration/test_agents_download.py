@@ -204,9 +204,18 @@ def test_a_disk_without_room_is_seen_before_the_download(boards, liar, signer, i
         liar.tell(device, liar.notice("2.0.0", data, url))
         liar.wait_report(device, "FAILED", error="NO_SPACE", version="1.0.0")
         assert not web.asked(name_of(url))
+        # Not a byte is left, so that not even the notice can be written down.
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(b"x" * 4096)
         data, url = image("2.0.1", size=100_000)
+        said = len(liar.reports(device))
         liar.tell(device, liar.notice("2.0.1", data, url))
-        updated(liar, device, "2.0.1")
+        liar.wait_report(device, "FAILED", error="NO_SPACE", after=said)
+        (disk / "filler").unlink()
+        data, url = image("2.0.2", size=100_000)
+        liar.tell(device, liar.notice("2.0.2", data, url))
+        updated(liar, device, "2.0.2")
         device.power_cut()
 
 

@@ -7,6 +7,7 @@ The power may fail between any two lines of this file.  What was going on is in 
 boot control (boot.json); after_boot() reads both and goes on.
 """
 
+import contextlib
 import datetime
 import os
 import time
@@ -20,6 +21,15 @@ from .problems import NotNow, Recalled, Superseded, UpdateFailed
 
 _ACK_SECONDS = 5
 _CONNECT_SECONDS = 10
+
+
+@contextlib.contextmanager
+def suppress_full_disk():
+    """An outcome that cannot be written down is told all the same."""
+    try:
+        yield
+    except OSError as error:
+        print(f"journal: {error}", flush=True)
 
 
 class Agent:
@@ -61,11 +71,13 @@ class Agent:
         entry = self._journal.entry
         if self._report(entry["status"], _ACK_SECONDS, error=entry["error"], checks=entry["checks"],
                         previousVersion=entry["previousVersion"]):
-            self._journal.note(acknowledged=True)
+            with suppress_full_disk():
+                self._journal.note(acknowledged=True)
 
     def _finish(self, status, error="", checks=None):
         """The outcome is on the disk before it is told, so it is told in the end."""
-        self._journal.note(step="done", status=status, error=error, checks=checks or {}, acknowledged=False)
+        with suppress_full_disk():
+            self._journal.note(step="done", status=status, error=error, checks=checks or {}, acknowledged=False)
         self._report_outcome()
 
     def _greet(self):
@@ -135,8 +147,14 @@ class Agent:
 
     def _take_up(self, payload, notice):
         running = self._slots.content(self._running)
-        self._slots.forget_reverted()
-        self._journal.begin(payload, notice.key(), notice.attempt, self._slots.inactive, running["version"])
+        try:
+            self._slots.forget_reverted()
+            self._journal.begin(payload, notice.key(), notice.attempt, self._slots.inactive, running["version"])
+        except OSError as error:
+            print(f"update to {notice.version}: {error}", flush=True)
+            self._report("FAILED", _ACK_SECONDS, error="NO_SPACE", attempt=notice.attempt)
+            self._journal.forget()  # an update that would be forgotten at the next boot is not begun
+            return
         if (running["version"], running["sha256"]) == (notice.version, notice.sha256):
             self._finish("SUCCESS")
         else:

@@ -39,5 +39,6 @@ class Journal:
         return self.entry is not None and self.entry["key"] == key
 
     def _write(self, entry):
-        files.write_json(self._path, entry)
+        """Raises OSError when it cannot be kept; what is known is known all the same."""
         self.entry = entry
+        files.write_json(self._path, entry)
