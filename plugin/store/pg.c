@@ -102,14 +102,14 @@ static enum ota_err prepare(struct pg *pg, struct ota_why *why)
 	return err;
 }
 
-enum ota_err pg_connect(
-	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why)
+enum ota_err pg_connect_raw(
+	struct pg *pg, const char *conninfo, const char *broker, int64_t limit_ms, struct ota_why *why)
 {
 	char name[160];
 	const char *const keys[] = { "dbname", "fallback_application_name", "client_encoding",
 		"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL };
 	const char *const values[] = { conninfo, name, "UTF8", "10", "5", "3", "30000", NULL };
-	int64_t deadline = clock_mono_ms() + PG_CONNECT_MS;
+	int64_t deadline = clock_mono_ms() + limit_ms;
 	enum ota_err err = OTA_ERR_UNAVAILABLE;
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
@@ -142,12 +142,20 @@ enum ota_err pg_connect(
 		}
 	}
 	(void)PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
-	return prepare(pg, why);
+	return OTA_OK;
 out:
 	why_from_connection(why, "cannot connect", pg->connection);
 fail:
 	pg_disconnect(pg);
 	return err;
+}
+
+enum ota_err pg_connect(
+	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why)
+{
+	enum ota_err err = pg_connect_raw(pg, conninfo, broker, PG_CONNECT_MS, why);
+
+	return err ? err : prepare(pg, why);
 }
 
 static void take_notifications(struct pg *pg)

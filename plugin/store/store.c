@@ -200,7 +200,7 @@ static int64_t turn(struct store *store, bool *paused)
 	bool passed = store->proven;
 	bool more = false;
 	int64_t now;
-	enum ota_err err = pg_poll(&store->pg, &why);
+	enum ota_err err = link_poll(store, &why);
 
 	if (!err) {
 		err = write_batch(store, &drained, &why);

@@ -74,6 +74,8 @@ void link_report(struct store *store);
 void link_lose(struct store *store, enum ota_err err, const struct ota_why *why);
 /* A statement failed that may work the next time; returns how long to wait before that. */
 int64_t link_trouble(struct store *store, const struct ota_why *why);
+/* Before a turn: take in what the server sent; is the session still ours?  Errors of pg_poll() and pg_pooler_still(). */
+OTA_MUST_USE enum ota_err link_poll(struct store *store, struct ota_why *why);
 /* A whole turn went well. */
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */

@@ -8,6 +8,7 @@
 #include "ota/wire/change.h"
 #include "ota/wire/time.h"
 
+#include "pg_pooler.h"
 #include "store_internal.h"
 
 enum {
@@ -93,6 +94,13 @@ void link_contact(struct store *store, int64_t at_ms)
 		warm_put(store->warm, &(const struct warm_record){ .kind = WARM_CONTACT, .at_ms = at_ms });
 	}
 	warm_flush(store->warm);
+}
+
+enum ota_err link_poll(struct store *store, struct ota_why *why)
+{
+	enum ota_err err = pg_poll(&store->pg, why);
+
+	return err ? err : pg_pooler_still(&store->pg, why);
 }
 
 void link_works(struct store *store)
@@ -249,6 +257,10 @@ enum ota_err link_connect(struct store *store, struct ota_why *why)
 	enum ota_err err =
 		pg_connect(&store->pg, store->options->database, store->options->broker_name, why);
 
+	if (!err) {
+		err =
+			pg_pooler_check(&store->pg, store->options->database, store->options->broker_name, why);
+	}
 	if (!err) {
 		err = migrate(&store->pg, store->log, why);
 	}

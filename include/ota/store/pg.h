@@ -40,6 +40,8 @@ struct pg {
 	int64_t patience_ms;      /* how long pg_exec() waits; 0: PG_STATEMENT_MS */
 	struct pg_lookup *lookup; /* names being resolved, see pg_lookup.h; may outlive a call */
 	struct pg_error error;
+	bool pooled;   /* a pooler is between us and the server, see pg_pooler.h */
+	char mark[20]; /* what our session is known by */
 };
 
 /*
@@ -48,6 +50,9 @@ struct pg {
  */
 OTA_MUST_USE enum ota_err pg_connect(
 	struct pg *pg, const char *conninfo, const char *broker, struct ota_why *why);
+/* The same without the settings of a session, within so many milliseconds. */
+OTA_MUST_USE enum ota_err pg_connect_raw(
+	struct pg *pg, const char *conninfo, const char *broker, int64_t limit_ms, struct ota_why *why);
 void pg_disconnect(struct pg *pg);
 
 /* Is this a string that libpq can parse?  Touches no network. */
