@@ -63,7 +63,9 @@ DECLARE
     until    constant timestamptz := clock_timestamp() + interval '0.3 seconds';
     c        integer;
     last     bigint;
-    run      record;
+    run_first bigint;
+    run_last bigint;
+    run_n    bigint;
     found_n  integer;
 BEGIN
     FOR c IN SELECT h.chain FROM ota.event_chain h ORDER BY h.chain LOOP
@@ -71,19 +73,19 @@ BEGIN
             SELECT coalesce(max(d.last_position), 0) INTO last FROM ota.event_dropped d
              WHERE d.part = i_part AND d.chain = c AND d.dropped_at IS NULL;
             found_n := 0;
-            FOR run IN EXECUTE format(
+            FOR run_first, run_last, run_n IN EXECUTE format(
                 'SELECT min(b.position) AS first, max(b.position) AS last, count(DISTINCT b.position) AS n'
                 '  FROM (SELECT e.position, e.position - dense_rank() OVER (ORDER BY e.position) AS island'
                 '          FROM (SELECT position FROM ota.%I WHERE chain = $1 AND position > $2 AND event_id < coalesce($3, 9223372036854775807)'
                 '                 ORDER BY position LIMIT $4) e) b'
                 ' GROUP BY b.island ORDER BY 1', i_part) USING c, last, i_below, block
             LOOP
-                found_n := found_n + run.n;
-                UPDATE ota.event_dropped d SET last_position = run.last, rows = d.rows + run.n, last_hash = ota.event_hash_at(i_part, c, run.last)
-                 WHERE d.part = i_part AND d.chain = c AND d.dropped_at IS NULL AND d.last_position = run.first - 1;
+                found_n := found_n + run_n;
+                UPDATE ota.event_dropped d SET last_position = run_last, rows = d.rows + run_n, last_hash = ota.event_hash_at(i_part, c, run_last)
+                 WHERE d.part = i_part AND d.chain = c AND d.dropped_at IS NULL AND d.last_position = run_first - 1;
                 IF NOT FOUND THEN
                     INSERT INTO ota.event_dropped (part, chain, first_position, last_position, last_hash, rows)
-                    VALUES (i_part, c, run.first, run.last, ota.event_hash_at(i_part, c, run.last), run.n);
+                    VALUES (i_part, c, run_first, run_last, ota.event_hash_at(i_part, c, run_last), run_n);
                 END IF;
             END LOOP;
             EXIT WHEN found_n = 0;
