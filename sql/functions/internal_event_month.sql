@@ -67,6 +67,8 @@ DECLARE
     run_last bigint;
     run_n    bigint;
     found_n  integer;
+    -- Without it the index of positions is all that is read.
+    only_below  constant text := CASE WHEN i_below IS NULL THEN '' ELSE ' AND event_id < $3' END;
 BEGIN
     FOR c IN SELECT h.chain FROM ota.event_chain h ORDER BY h.chain LOOP
         LOOP
@@ -76,7 +78,7 @@ BEGIN
             FOR run_first, run_last, run_n IN EXECUTE format(
                 'SELECT min(b.position) AS first, max(b.position) AS last, count(DISTINCT b.position) AS n'
                 '  FROM (SELECT e.position, e.position - dense_rank() OVER (ORDER BY e.position) AS island'
-                '          FROM (SELECT position FROM ota.%I WHERE chain = $1 AND position > $2 AND event_id < coalesce($3, 9223372036854775807)'
+                '          FROM (SELECT position FROM ota.%I WHERE chain = $1 AND position > $2' || only_below ||
                 '                 ORDER BY position LIMIT $4) e) b'
                 ' GROUP BY b.island ORDER BY 1', i_part) USING c, last, i_below, block
             LOOP
@@ -116,14 +118,17 @@ RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Write the audit row that says what is dropped and vouches for the anchors.  Returns how many rows that are.
 DECLARE
-    total  bigint := (SELECT coalesce(sum(d.rows), 0) FROM ota.event_dropped d WHERE d.part = i_part AND d.dropped_at IS NULL);
+    total    bigint := (SELECT coalesce(sum(d.rows), 0) FROM ota.event_dropped d WHERE d.part = i_part AND d.dropped_at IS NULL);
+    written  bigint;
 BEGIN
     PERFORM ota.audit('audit_dropped', NULL, NULL, jsonb_build_object('part', i_part, 'until', i_until, 'rows', total,
         'reason', format('retention of %s', i_keep), 'anchors', (SELECT jsonb_agg(encode(ota.event_anchor_hash(d), 'hex') ORDER BY d.anchor)
             FROM ota.event_dropped d WHERE d.part = i_part AND d.dropped_at IS NULL)));
+    -- A variable, because a function that is asked anew for each row reads the whole log, and everybody waits for us now.
+    written := currval('ota.event_event_id_seq');
     UPDATE ota.event_dropped d SET dropped_at = now(), until = i_until, dropped_chain = e.chain, dropped_position = e.position
       FROM ota.event e
-     WHERE d.part = i_part AND d.dropped_at IS NULL AND e.event_id = currval('ota.event_event_id_seq');
+     WHERE d.part = i_part AND d.dropped_at IS NULL AND e.event_id = written;
     RETURN total;
 END
 $$;

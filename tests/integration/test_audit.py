@@ -43,6 +43,36 @@ def test_an_older_log_keeps_its_rows_and_numbers(bare_site, prepared):
     story = db.rows("SELECT at, event_id FROM ota.device_history WHERE device_id = 'old-1' ORDER BY at")
     assert len(story) > 500 and story == sorted(story, key=lambda row: (row["at"], row["event_id"]))
     assert db.value("SELECT count(*) FROM ota.denied WHERE at > now() - interval '1 year'") == 100
+    # Of the old rows the number is known; retention takes them like a month.
+    assert problems(db) == []
+    if prepared:
+        tamper(db, f"DELETE FROM ota.event WHERE event_id = {before[100]['event_id']}")
+        assert problems(db) == [("removed", None, None, None)]
+    else:
+        db.execute("SELECT ota.set_retention('1 day', 'integration test')")
+        wait_for(lambda: not db.value("SELECT more FROM ota.controller_audit_upkeep(date_trunc('month', now(), 'UTC') + interval '35 days')"), 20,
+                 "nothing is left to do", every=0.05)
+        assert db.value("SELECT to_regclass('ota.event_before')") is None
+        assert problems(db) == []
+
+
+def test_a_spoilt_note_is_said_and_made_anew(site):
+    """Whatever lies where the heads are noted: the broker works, and notes again."""
+    site.device("dev-1")
+    site.wait_device("dev-1", listening=True)
+    note = site.folder / "state-broker-1" / "audit-heads"
+    wait_for(note.exists, 10, "the heads are noted")
+    for spoilt, line in (("no JSON at all", "audit-heads' is not readable"),
+                         ('{"heads":[{"chain":"broker-1","position":"x","hash":"' + 64 * "0" + '"}]}', "heads of the audit log: "),
+                         ('{"heads":[{"chain":"another","position":1,"hash":"' + 64 * "0" + '"}]}', "chain another at position 1: removed")):
+        site.broker.stop()
+        note.write_text(spoilt)
+        site.broker.start()
+        site.broker.wait_log(line)
+        site.device("dev-1")
+        site.wait_device("dev-1", listening=True)
+    site.broker.restart()
+    wait_for(lambda: "broker-1" in note.read_text(), 10, "and again")
 
 
 def test_a_view_of_somebody_elses_stops_the_upgrade(bare_site):
