@@ -131,8 +131,7 @@ def test_a_kept_notice_is_not_taken_up(boards, liar, signer, image, web):
     liar.client.publish(topic, b"", retain=True)
 
 
-@pytest.mark.parametrize("kind", ["rsa2048", "p256"])
-@pytest.mark.parametrize("policy", ["artifact", "both"])
+@pytest.mark.parametrize("kind, policy", [("rsa2048", "artifact"), ("p256", "both")])
 def test_the_files_own_signature(boards, liar, image, tmp_path, kind, policy):
     signer = Signer(kind)
     device = boards(liar.broker, [signer], signature=policy)

@@ -13,6 +13,7 @@ from harness.agent_fixtures import name_of
 
 pytestmark = [pytest.mark.usefixtures("plugin"),
               pytest.mark.skipif(not rauc_board.usable(), reason="needs rauc, squashfs-tools, dbus-daemon and loop devices")]
+LONG = pytest.mark.skipif(not os.environ.get("OTA_LONG"), reason="OTA_LONG is not set")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def test_a_sick_system_is_marked_bad_and_left(liar, board, offer):
     assert board.boot()["active"] == "a" and board.boot()["trial"] == ""
 
 
+@LONG
 def test_what_the_boot_loader_gives_up_is_reported(liar, board, offer):
     offer(board, "2.2.0", "crash")
     report = liar.wait_report(board, "ROLLED_BACK", version="1.0.0")
@@ -82,7 +84,7 @@ def test_a_bundle_that_rauc_refuses_is_never_booted(liar, board, offer, maker):
     assert board.boot()["trial"] == "" and not (board.state / "download.part").exists()
 
 
-@pytest.mark.skipif(not os.environ.get("OTA_LONG"), reason="OTA_LONG is not set")
+@LONG
 def test_a_power_cut_during_the_installation(liar, board, offer, web):
     """Afterwards either the old system goes on with the update, or the new one is on trial; in the end it is the new one."""
     bundle, image, notice = offer(board, "2.4.0")
