@@ -40,7 +40,7 @@ class Stage:
             path.mkdir()
         self._shell("openssl genpkey -algorithm ed25519 -out release.key\n"
                     f"openssl pkey -in release.key -pubout -out {self.site.keys.folder}/release.pem\n"
-                    "for version in 2.0.0 2.0.1 2.1.0; do head -c 5000 /dev/urandom >$version.bin; done\n")
+                    "for version in 1.0.0 2.0.0 2.0.1 2.1.0; do head -c 5000 /dev/urandom >$version.bin; done\n")
         users = password_file(self.etc / "users", "alice")
         self.site.add_broker(extra=[f"password_file {users}"], control_users="alice")
         (self.folder / "mosquitto_ota").write_text(f"-h 127.0.0.1\n-p {self.site.broker.port}\n-u alice\n-P unused\n")
@@ -84,6 +84,11 @@ class Stage:
         for state in ("notified", "failed"):
             self.site.db.execute("UPDATE ota.device_update SET state = %s, served_stage = 1, notified_at = now(), error = 'HASH_MISMATCH'"
                                  " WHERE rollout_id = 17 AND device_id = 'tracker-1'", state)
+
+    def rollout_17_was_halted_again(self):
+        wait_for(lambda: self.site.db.value("SELECT count(*) FROM ota.device WHERE version = '2.0.0'") > 0, 20)
+        self.site.order("halt", 17, "crashes in the cold")
+        self.site.wait_rollout(17, "halted")
 
     # -- running
 
