@@ -1,5 +1,5 @@
 #!/bin/sh
-# A device in forty lines: hears of an update, downloads and checks it, "reboots" into it, and reports.  For trying things
+# A device in fifty lines: hears of an update, downloads and checks it, "reboots" into it, and reports.  For trying things
 # out, and for reading: the protocol needs nothing more.
 #
 # device.sh ID [VERSION [OPTION OF mosquitto_pub]...]
@@ -16,23 +16,38 @@ version=${2:-1.0.0}
 [ $# -lt 2 ] || shift
 shift
 image=$(mktemp)
-trap 'rm -f "$image"' EXIT
+child=
+trap '[ -z "$child" ] || kill "$child"; rm -f "$image" "$image.notice"' EXIT
 trap 'exit 0' INT TERM
 
-# Publishes the reports on standard input, one a line, in one session.
-report() { mosquitto_pub "$@" -i "$id" -q 1 -t "devices/$id/ota/status" -l; }
+# Publishes the reports on standard input, one a line, in one session; again, when the broker is away.
+report() {
+	lines=$(cat)
+	until printf '%s\n' "$lines" | mosquitto_pub "$@" -i "$id" -q 1 -t "devices/$id/ota/status" -l; do sleep 2; done
+}
+
+# Sets $notice to the next message.  The session that listens for it is also the sign that the device is there.
+listen() {
+	notice=
+	while [ -z "$notice" ]; do
+		mosquitto_sub "$@" -i "$id" -q 1 -t "devices/$id/ota/available" -C 1 >"$image.notice" &
+		child=$! # not in the foreground: a signal would wait for the message
+		wait "$child" || sleep 2
+		child=
+		notice=$(cat "$image.notice")
+	done
+}
 
 status() { printf '{"version":"%s","status":"%s"}\n' "$version" "$1"; }
 
 status IDLE | report "$@"
 while :; do
-	# A notice arrives in a session that listens for it; it is also the sign that the device is there.
-	notice=$(mosquitto_sub "$@" -i "$id" -q 1 -t "devices/$id/ota/available" -C 1)
+	listen "$@"
 	[ "$(printf '%s' "$notice" | jq -r .action)" != cancel ] || continue
 	told=$(printf '%s' "$notice" | jq -r .version)
 	echo "$id: $version, told of $told"
 	status DOWNLOADING | report "$@"
-	if ! curl -fsS -o "$image" "$(printf '%s' "$notice" | jq -r .url)"; then
+	if ! curl -fsS --proto '=http,https' -o "$image" "$(printf '%s' "$notice" | jq -r .url)"; then
 		printf '{"version":"%s","status":"FAILED","error":"DOWNLOAD_FAILED"}\n' "$version" | report "$@"
 		continue
 	fi

@@ -30,6 +30,7 @@ wait_for() {
 	done
 	"$@"
 }
+no_devices() { ! cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q 'ota/available\|device\.sh'; }
 listening() { (exec 3<>/dev/tcp/127.0.0.1/1883) 2>/dev/null; }
 log=/var/log/mosquitto/mosquitto.log
 library=$(echo /usr/lib/*-linux-gnu)
@@ -51,6 +52,7 @@ claim "all ten devices run 1.1.0" sql "SELECT count(*) FROM ota.device WHERE ver
 claim "the rollout is completed" sql "SELECT state FROM ota.rollout" completed
 claim "by the operator" sql "SELECT created_by FROM ota.rollout" operator
 claim "watch said so" grep -q '^rollout 1 completed stage=full succeeded=10 failed=0' /tmp/readme.log
+claim "the devices end when they are told to" wait_for no_devices
 claim "the broker runs as mosquitto" owner_of_broker
 claim "with its ordinary configuration" grep -q '^include_dir /etc/mosquitto/conf.d' /etc/mosquitto/mosquitto.conf
 claim "the state directory is the broker's alone" stat_is /var/lib/mosquitto/ota "mosquitto:mosquitto 750"
