@@ -45,6 +45,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/broker_releases.sql
 \ir functions/cancel_rollout.sql
 \ir functions/clear_windows.sql
+\ir functions/compare_releases.sql
 \ir functions/controller_act.sql
 \ir functions/controller_audit.sql
 \ir functions/controller_open.sql
@@ -93,10 +94,13 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/unpin_fleet.sql
 \ir functions/verify_audit.sql
 
+\ir views/agenda.sql
 \ir views/denied.sql
+\ir views/denied_today.sql
 \ir views/device_history.sql
 \ir views/fleet_versions.sql
 \ir views/rollout_progress.sql
+\ir views/stuck_devices.sql
 \ir views/table_comments.sql
 
 \ir roles/roles.sql

@@ -186,6 +186,28 @@ static const struct command table[] = {
 		"  ota.event e WHERE e.device_id = d.device_id ORDER BY e.at DESC, e.event_id DESC LIMIT coalesce($2, 20)) "
 		"h), '[]')) FROM ota.device d WHERE d.device_id = $1",
 		"device", { TEXT_REQ("device_id"), LIMIT } },
+	{ "list_stuck", NULL, NULL,
+		"SELECT jsonb_build_object('devices', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT s.* FROM "
+		"ota.stuck_devices s WHERE ($1::text IS NULL OR s.fleet = $1) AND ($2::bigint IS NULL OR "
+		"s.rollout_id = $2) AND ($3::text IS NULL OR s.device_id = $3) AND ($4::text IS NULL OR s.site = $4) "
+		"ORDER BY s.since NULLS LAST, s.device_id LIMIT coalesce($5, 100)) x",
+		NULL, { TEXT("fleet"), BIGINT("rollout_id"), TEXT("device_id"), TEXT("site"), LIMIT } },
+	{ "list_denied", NULL, NULL,
+		"SELECT jsonb_build_object('denied', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT t.* FROM "
+		"ota.denied_today t WHERE $1::text IS NULL OR t.client = $1 ORDER BY t.times DESC, t.last_at DESC "
+		"LIMIT coalesce($2, 100)) x",
+		NULL, { TEXT("client"), LIMIT } },
+	{ "agenda", NULL, NULL,
+		"SELECT jsonb_build_object('agenda', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT a.* FROM "
+		"ota.agenda a WHERE $1::text IS NULL OR a.fleet = $1 OR a.fleet IS NULL ORDER BY a.at NULLS LAST, "
+		"a.rollout_id LIMIT coalesce($2, 100)) x",
+		NULL, { TEXT("fleet"), LIMIT } },
+	{ "compare_releases", "compare_releases", NULL,
+		"SELECT jsonb_build_object('comparison', coalesce(jsonb_agg(to_jsonb(x) - 'place' ORDER BY x.place), '[]')) "
+		"FROM (SELECT c.* FROM ota.compare_releases($1, $2, $3) WITH ORDINALITY AS c (dimension, value, release, told, "
+		"succeeded, failed, success_rate, median, p95, other, other_told, other_success_rate, other_median, "
+		"other_p95, place) ORDER BY c.place LIMIT coalesce($4, 100)) x",
+		NULL, { TEXT_REQ("version"), TEXT("with_version"), TEXT("fleet"), LIMIT } },
 	{ "list_fleets", NULL, NULL,
 		"SELECT jsonb_build_object('fleets', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT f.fleet, "
 		"f.timezone, f.pinned_version, coalesce(v.devices, 0) AS devices, coalesce(v.connected, 0) AS "

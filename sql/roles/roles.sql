@@ -17,7 +17,7 @@ DECLARE
                                  || '|(add|remove)_blackout|limit_fleet|set_attributes'
                                  || '|(preview|start)_fallback'
                                  || '|(start|pause|resume|halt|cancel|advance)_rollout|assign_(device|gateway)|(un)?pin_(device|fleet))$';
-    for_viewers    constant text := '^(preview_(rollout|fallback)|verify_audit|(window|blackout)_state)$';
+    for_viewers    constant text := '^(preview_(rollout|fallback)|verify_audit|(window|blackout)_state|compare_releases)$';
     name     text;
     f        record;
     missing  text[] := '{}';

@@ -181,6 +181,11 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert re.search(r"ID +FLEET +FROM +UNTIL.*\n1 +lab +2026-01-01T00:00:00Z +2099", desk.run("fleet", "blackout"))
     assert desk.run("fleet", "blackout", "--remove", "2", "--reason", "off") == "blackout 2 is removed\n"
     assert "no blackout 2" in desk.fails("fleet", "blackout", "--remove", "2", "--reason", "off")
+    assert desk.run("device", "stuck", "--fleet", "nowhere") == "none\n"
+    assert re.search(r"^2099-01-01T00:00:00Z +blackout ends: peak +lab", desk.run("agenda", "--fleet", "lab"), re.M)
+    assert desk.run("denied") == "none\n"
+    assert desk.json("release", "compare", "1.5.0")["comparison"][0]["dimension"] == "all"
+    assert re.search(r"^OF +VALUE +RELEASE +TOLD +OK", desk.run("release", "compare", "1.5.0"))
     assert desk.run("release", "revoke", "1.5.0", "it burns") == "release 1.5.0 is revoked\n"
     assert desk.json("release", "show", "1.5.0")["state"] == "revoked"
     assert desk.json("release", "list", "--state", "revoked")["releases"][0]["version"] == "1.5.0"
@@ -251,7 +256,7 @@ def test_bad_command_lines(offline):
             (("fleet", "blackout", "lab", "--all", "--from", "2026-01-01T00:00Z"), 2, "needs a fleet, or --all"),
             (("fleet", "blackout", "lab", "--remove", "1"), 2, "takes the blackout's number"),
             (("fleet", "blackout", "lab", "--reason", "x"), 2, "goes with --from"),
-            (("frobnicate",), 2, 'unknown command "frobnicate"; accepted are release, plan, rollout, device, fleet, audit, status'),
+            (("frobnicate",), 2, 'unknown command "frobnicate"; accepted are release, plan, rollout, device, fleet, agenda, denied, audit, status'),
             (("rollout",), 2, "rollout needs one of: preview, start"),
             (("rollout", "begin"), 2, 'unknown command "rollout begin"; accepted are preview'),
             (("--colour", "status"), 2, "unknown option --colour"),

@@ -148,6 +148,12 @@ BAD = [
     ("set_attributes", {"device_id": "ghost", "attributes": {}}, "ghost"),
     ("set_attributes", {"device_id": "dev-001", "attributes": {"site": 7}}, "the site is 7"),
     ("set_attributes", {"device_id": "dev-001", "attributes": "x"}, "an object or a list"),
+    ("compare_releases", {"version": "9.9.9"}, "9.9.9"),
+    ("compare_releases", {}, 'needs the member "version"'),
+    ("compare_releases", {"version": "1.5.0", "fleet": "nowhere"}, "nowhere"),
+    ("list_stuck", {"rollout_id": "1"}, "accepted is an integer"),
+    ("list_denied", {"limit": 0}, "1 to 1000"),
+    ("agenda", {"day": "monday"}, 'no member "day"'),
     ("list_releases", {"limit": 0}, "1 to 1000"),
     ("list_devices", {"connected": "yes"}, "true or false"),
     ("show_release", {"version": "9.9.9"}, "no release 9.9.9"),
@@ -254,6 +260,7 @@ def test_pins_windows_and_gateways(office, alice):
     assert alice.ask("show_fleet", fleet="default")["blackouts"][0]["reason"] == "peak"
     shown = alice.ask("preview_rollout", fleet="default", version="1.5.0")
     assert shown["told_now"] is False and shown["blackout"]["reason"] == "peak" and shown["told_from"] == shown["blackout"]["until_at"]
+    assert [one["what"] for one in alice.ask("agenda", fleet="default")["agenda"]] == ["blackout ends: peak"]
     assert alice.ask("remove_blackout", blackout_id=blackout, reason="called off") == {}
     shown = alice.ask("preview_rollout", fleet="default", version="1.5.0")
     assert shown["told_now"] is True and shown["blackout"] is None and shown["told_from"] is None

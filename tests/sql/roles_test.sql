@@ -49,9 +49,9 @@ CREATE FUNCTION pg_temp.callable(role text) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) FROM pg_proc p
      WHERE p.pronamespace = 'ota'::regnamespace AND has_function_privilege(role, p.oid, 'EXECUTE');
 $$;
-SELECT is(pg_temp.callable('ota_viewer'), 'blackout_state preview_fallback preview_rollout verify_audit window_state', 'what a viewer may call');
+SELECT is(pg_temp.callable('ota_viewer'), 'blackout_state compare_releases preview_fallback preview_rollout verify_audit window_state', 'what a viewer may call');
 SELECT is(replace(pg_temp.callable('ota_operator'), 'assign_gateway ', ''),
-          'add_blackout add_release advance_rollout assign_device blackout_state cancel_rollout clear_windows define_plan halt_rollout limit_fleet pause_rollout pin_device'
+          'add_blackout add_release advance_rollout assign_device blackout_state cancel_rollout clear_windows compare_releases define_plan halt_rollout limit_fleet pause_rollout pin_device'
           || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_window start_fallback start_rollout unpin_device unpin_fleet verify_audit window_state',
           'what an operator may call');
 SELECT ok(pg_temp.callable('ota_plugin') ~ 'broker_claim.*broker_write.*controller_grant.*rollout_step', 'what a broker may call');
@@ -106,6 +106,9 @@ SELECT matches(pg_temp.tried('ota_operator', statement), '^42501', 'operator, re
 SELECT matches(pg_temp.tried('ota_viewer', $$SELECT ota.start_rollout('north', '1.0.0', 'p')$$), '^42501', 'a viewer starts nothing');
 SELECT matches(pg_temp.tried('ota_viewer', $$SELECT ota.assign_device('dev-1', 'south')$$), '^42501', 'a viewer moves no device');
 SELECT is(pg_temp.tried('ota_viewer', $$SELECT * FROM ota.preview_rollout('north', '1.0.0')$$), 'ok', 'a viewer may look ahead');
+SELECT is(pg_temp.tried('ota_viewer', statement), 'ok', 'viewer: ' || statement) FROM (VALUES
+    ('SELECT * FROM ota.stuck_devices'), ('SELECT * FROM ota.agenda'), ('SELECT * FROM ota.denied_today'),
+    ($$SELECT * FROM ota.compare_releases('1.0.0')$$)) AS s (statement);
 
 -- A broker's ------------------------------------------------------------------------------------------------------------
 SELECT is(pg_temp.tried('ota_plugin', statement), 'ok', 'plugin: ' || statement)
