@@ -45,7 +45,7 @@ def registry(bench, server, devices):
             assert site.stages(rollout)[stage - 1]["cohort"] == (devices // 100, devices)[stage - 1]
         running = passes(database, 5)
         update = timed(lambda: database.execute("UPDATE ota.device_update SET from_version = '1.0.9'"))
-        update_device = timed(lambda: database.execute("UPDATE ota.device SET attributes = '{\"site\": 1}'"))
+        update_device = timed(lambda: database.execute("UPDATE ota.device SET attributes = '{\"owner\": 1}'"))
         # With devices that are being told and answer, which is when the tables move.
         with bench.fleet(site, 200, download_delay="1000-6000"):
             busy = passes(database, 5)
