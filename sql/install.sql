@@ -64,6 +64,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_event_month.sql
 \ir functions/internal_fallback.sql
 \ir functions/internal_gateway.sql
+\ir functions/internal_quarantine.sql
 \ir functions/internal_release_submit.sql
 \ir functions/internal_rollout_create.sql
 \ir functions/internal_rollout_prepare.sql
@@ -86,12 +87,14 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
 \ir functions/set_attributes.sql
+\ir functions/set_quarantine.sql
 \ir functions/set_retention.sql
 \ir functions/set_window.sql
 \ir functions/start_fallback.sql
 \ir functions/start_rollout.sql
 \ir functions/unpin_device.sql
 \ir functions/unpin_fleet.sql
+\ir functions/unquarantine_device.sql
 \ir functions/verify_audit.sql
 
 \ir views/agenda.sql
@@ -99,6 +102,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir views/denied_today.sql
 \ir views/device_history.sql
 \ir views/fleet_versions.sql
+\ir views/quarantine.sql
 \ir views/rollout_progress.sql
 \ir views/stuck_devices.sql
 \ir views/table_comments.sql

@@ -120,6 +120,7 @@ BEGIN
                    deadline_ms, error, retell_ms, at_ms)
           JOIN ota.device d ON d.device_id = x.device
          WHERE u.rollout_id = x.rollout AND u.device_id = x.device;
+        PERFORM ota.quarantine_count(u_device, u_rollout, u_state);
         PERFORM pg_notify('ota', i_broker);
     END IF;
 

@@ -7,7 +7,7 @@ RETURNS TABLE (device_id text, reason text, code text, version text, hardware te
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
-    -- code of include/ota/rules/eligibility.h, whose meaning and order this has; pins are looked at after "current".
+    -- code of include/ota/rules/eligibility.h, whose meaning and order this has; pins and quarantine are looked at after "current".
     -- A device below minVersion for which stepping stones are known can be given it: steps are those releases, see ota.step_path().
     -- fleet: its name; release_id: of ota.release; ids: only these devices (null: all).  No rows: no such fleet or release.
     --
@@ -47,9 +47,10 @@ BEGIN ATOMIC
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
                nullif(d.attributes ->> 'site', '') AS site,
                coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
-               s.steps, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
+               s.steps, d.quarantined_at, d.failures, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
                CASE WHEN d.version = t.version THEN 'current'
                     WHEN coalesce(d.pinned_version, t.fleet_pin) <> t.version THEN 'pinned'
+                    WHEN d.quarantined_at IS NOT NULL THEN 'quarantined'
                     WHEN NOT t.for_fleet THEN 'wrong_fleet'
                     WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
                     THEN 'wrong_hardware'
@@ -68,6 +69,7 @@ BEGIN ATOMIC
            CASE j.code
                WHEN 'current' THEN 'already runs it'
                WHEN 'pinned' THEN 'pinned to ' || j.pin
+               WHEN 'quarantined' THEN format('in quarantine since %s: %s failed updates in a row', date_trunc('second', j.quarantined_at), j.failures)
                WHEN 'wrong_fleet' THEN 'the release is not for this fleet'
                WHEN 'wrong_hardware' THEN CASE WHEN coalesce(j.hardware, '') = ''
                     THEN 'its hardware is unknown, and the release names some'

@@ -137,6 +137,7 @@ BEGIN
                 MESSAGE = format('device "%s" cannot be given %s: %s', d.device_id, r.version, said.reason),
                 HINT = CASE said.code WHEN 'old_sequence'
                     THEN format('Going back to older firmware needs a manifest with a sequence above %s: sign the old binary as a new release and pin the device to that.', d.sequence)
+                    WHEN 'quarantined' THEN 'Let it take part again with ota.unquarantine_device first.'
                     ELSE 'Accepted is a release whose manifest allows this device.' END;
         END IF;
         id := ota.pin_rollout(d, r, why);

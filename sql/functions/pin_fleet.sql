@@ -1,14 +1,14 @@
 -- Operators: hold a fleet at a version.
 
-CREATE OR REPLACE FUNCTION ota.pin_fleet(fleet text, version text, reason text)
+CREATE OR REPLACE FUNCTION ota.pin_fleet(fleet text, version text, reason text, plan text)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Hold a fleet at a version: its rollouts of other versions end, new ones are refused, and devices that run something older are
--- brought there by an ordinary rollout with the plan "standard", unless one of that release is there already (start your own
--- before to use another plan).  Devices that have run something newer stay as they are.  A device's own pin goes before.
--- fleet: must exist; version: of a verified release, or what devices of the fleet run; reason: why, required.
+-- brought there by an ordinary rollout with that plan, unless one of that release is there already.  Devices that have run something newer stay as they are.  A device's own pin goes before.
+-- fleet: must exist; version: of a verified release, or what devices of the fleet run; reason: why, required;
+-- plan: how they are brought there.
 -- Returns the number of the rollout that brings the fleet there; null: none is needed.
--- Errors: 22023 an argument is not acceptable; P0002 no such fleet or release; 55000 no device can be given the release.
+-- Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan; 55000 no device can be given the release.
 #variable_conflict use_column
 DECLARE
     f       ota.fleet;
@@ -24,6 +24,10 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = format('there is no fleet "%s"', pin_fleet.fleet),
             HINT = 'The fleets are in the table ota.fleet; ota.assign_device makes one.';
+    ELSIF NOT EXISTS (SELECT FROM ota.plan p WHERE p.plan = pin_fleet.plan) THEN
+        RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = coalesce('there is no plan "' || left(pin_fleet.plan, 80) || '"', 'the plan is missing'),
+            HINT = format('The plans are %s. ota.define_plan makes one.',
+                (SELECT string_agg(n.plan, ', ') FROM (SELECT p.plan FROM ota.plan p ORDER BY p.plan LIMIT 20) n));
     END IF;
     UPDATE ota.fleet o SET pinned_version = pin_fleet.version WHERE o.fleet = f.fleet;
     SELECT o.* INTO r FROM ota.release o WHERE o.version = pin_fleet.version AND o.state = 'verified';
@@ -62,7 +66,7 @@ BEGIN
      WHERE o.fleet = f.fleet AND o.device_id IS NULL AND o.release_id = r.release_id
        AND o.state IN ('scheduled', 'running', 'paused', 'completed');
     IF id IS NULL AND n.eligible > 0 THEN
-        id := ota.start_rollout(f.fleet, r.version, 'standard', NULL, why);
+        id := ota.start_rollout(f.fleet, r.version, pin_fleet.plan, NULL, why);
     END IF;
     PERFORM ota.audit('fleet_pinned', NULL, id, jsonb_build_object('fleet', f.fleet, 'from', f.pinned_version,
         'version', pin_fleet.version, 'there', n.there, 'to_update', n.eligible, 'newer', n.newer, 'reason', why));
@@ -70,4 +74,12 @@ BEGIN
     RETURN id;
 END
 $$;
-COMMENT ON FUNCTION ota.pin_fleet(text, text, text) IS 'Hold a fleet at a version, and bring it there in stages';
+COMMENT ON FUNCTION ota.pin_fleet(text, text, text, text) IS 'Hold a fleet at a version, and bring it there in the stages of a plan';
+
+CREATE OR REPLACE FUNCTION ota.pin_fleet(fleet text, version text, reason text)
+RETURNS bigint
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    -- The same with the plan "standard".
+    SELECT ota.pin_fleet(fleet, version, reason, 'standard');
+$$;
+COMMENT ON FUNCTION ota.pin_fleet(text, text, text) IS 'Hold a fleet at a version, and bring it there in the stages of plan "standard"';

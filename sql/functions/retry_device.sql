@@ -42,6 +42,11 @@ BEGIN
             MESSAGE = format('device "%s" is in fleet "%s", rollout %s is of "%s"', u.device_id, coalesce(d.fleet, '(none)'), r.rollout_id, r.fleet),
             HINT = 'Assign the device to the rollout''s fleet first.';
     END IF;
+    IF d.quarantined_at IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('device "%s" is in quarantine since %s: %s failed updates in a row', u.device_id, date_trunc('second', d.quarantined_at), d.failures),
+            HINT = 'Let it take part again with ota.unquarantine_device first.';
+    END IF;
     UPDATE ota.device_update
        SET state = 'pending', attempt = u.attempt + 1, retries_used = 0, attempts_failed = 0, error = NULL, not_before = NULL,
            granted_at = NULL, retell_at = NULL, recall = false, notified_at = NULL, deadline = NULL, finished_at = NULL,

@@ -51,7 +51,7 @@ BEGIN
      WHERE u.device_id = d.device_id AND u.state = 'cancelled' AND u.error = 'PINNED' AND r.rollout_id = u.rollout_id
        AND r.fleet = d.fleet AND r.device_id IS NULL AND r.state IN ('running', 'paused', 'completed')
        -- Not what would be a step back, nor what it runs.
-       AND l.sequence >= d.sequence AND l.version IS DISTINCT FROM d.version;
+       AND l.sequence >= d.sequence AND l.version IS DISTINCT FROM d.version AND d.quarantined_at IS NULL;
     PERFORM ota.broker_join(ARRAY[d.device_id::text]);
     PERFORM ota.audit('device_unpinned', d.device_id, NULL, jsonb_build_object('version', former, 'runs', d.version, 'reason', 'by operator'));
     PERFORM pg_notify('ota', '');

@@ -156,6 +156,9 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert "cancelled" in desk.run("rollout", "cancel", back, "--reason", "no")
     assert "cancelled" in desk.run("rollout", "cancel", rollout, "--reason", "enough")
     assert "is cancelled" in desk.fails("device", "retry", rollout, "dev-001", "again")
+    assert desk.run("fleet", "quarantine", "default", "--after", "5", "--reason", "bad radio") == "fleet default has its quarantine\n"
+    assert desk.run("device", "quarantined") == "none\n"
+    assert "is not in quarantine" in desk.fails("device", "unquarantine", "dev-001", "x")
     assert desk.run("device", "assign", "dev-001", "lab") == "device dev-001 is in fleet lab\n"
     assert desk.json("device", "show", "dev-001")["fleet"] == "lab"
     assert [one["device_id"] for one in desk.json("device", "list", "--connected", "true", "--fleet", "lab")["devices"]] == ["dev-001"]

@@ -79,6 +79,8 @@ BAD = [
     ("revoke_release", {"version": "9.9.9", "reason": "gone"}, "no release 9.9.9"),
     ("start_fallback", {"id": 99, "reason": "smoke"}, "there is no rollout 99"),
     ("start_fallback", {"id": 99}, 'needs the member "reason"'),
+    ("unquarantine_device", {"device_id": "dev-001", "reason": "x"}, "is not in quarantine"),
+    ("set_quarantine", {"fleet": "default", "failures": 0, "reason": "x"}, "failures is 0"),
     ("start_fallback", {"id": "{id}", "reason": "smoke", "version": "old"}, 'version "old" is not a Semantic Version'),
     ("revoke_release", {"version": "1.5.0"}, 'needs the member "reason"'),
     ("revoke_release", {"version": 15, "reason": "x"}, "accepted is a text"),

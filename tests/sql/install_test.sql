@@ -25,7 +25,7 @@ SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class c
      WHERE c.relnamespace = 'ota'::regnamespace AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') IS NULL$$,
     'every view has a comment');
-SELECT views_are('ota', ARRAY['agenda', 'denied', 'denied_today', 'device_history', 'fleet_versions', 'rollout_progress', 'stuck_devices'], 'the views');
+SELECT views_are('ota', ARRAY['agenda', 'denied', 'denied_today', 'device_history', 'fleet_versions', 'quarantine', 'rollout_progress', 'stuck_devices'], 'the views');
 SELECT has_function('ota', name, args, name || ' of the contract')
   FROM (VALUES ('add_release', ARRAY['jsonb']),
                ('add_release', ARRAY['text', 'text', 'text', 'bigint', 'bytea', 'bigint', 'text']),

@@ -126,6 +126,10 @@ SELECT is(pg_temp.state_of(:o), 'superseded', 'rollouts of other versions end');
 SELECT ota.pin_fleet('old', '2.0.0', 'the last good one') AS n \gset
 SELECT results_eq(format('SELECT plan, state, device_id FROM ota.rollout WHERE rollout_id = %s', :n), $$ VALUES ('standard', 'scheduled', NULL::text) $$, 'an ordinary rollout, in stages');
 SELECT is(ota.pin_fleet('old', '2.0.0', 'again'), :n::bigint, 'which is kept');
+SELECT throws_ok('SELECT ota.pin_fleet(''old'', ''2.0.0'', ''again'', ''nope'')', 'P0002', 'there is no plan "nope"', 'a plan that is not there');
+SELECT ota.cancel_rollout(:n, 'x') \g /dev/null
+SELECT ota.pin_fleet('old', '2.0.0', 'again', 'p') AS n \gset
+SELECT is(plan, 'p', 'by another plan') FROM ota.rollout WHERE rollout_id = :n;
 SELECT is(reason, 'pinned to 2.0.0', 'the fleet''s pin holds its devices') FROM ota.eligible_devices('old', :r30) WHERE device_id = 'x-1';
 SELECT ota.pin_device('x-1', '3.0.0', 'a device''s pin goes before') AS x \gset
 SELECT is(pg_temp.state_of(:x), 'running', 'also when the fleet is pinned elsewhere');

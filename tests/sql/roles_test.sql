@@ -52,7 +52,7 @@ $$;
 SELECT is(pg_temp.callable('ota_viewer'), 'blackout_state compare_releases preview_fallback preview_rollout verify_audit window_state', 'what a viewer may call');
 SELECT is(replace(pg_temp.callable('ota_operator'), 'assign_gateway ', ''),
           'add_blackout add_release advance_rollout assign_device blackout_state cancel_rollout clear_windows compare_releases define_plan halt_rollout limit_fleet pause_rollout pin_device'
-          || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_window start_fallback start_rollout unpin_device unpin_fleet verify_audit window_state',
+          || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_quarantine set_window start_fallback start_rollout unpin_device unpin_fleet unquarantine_device verify_audit window_state',
           'what an operator may call');
 SELECT ok(pg_temp.callable('ota_plugin') ~ 'broker_claim.*broker_write.*controller_grant.*rollout_step', 'what a broker may call');
 SELECT ok(pg_temp.callable('ota_plugin') !~ '\m(audit|actor|broker_join_all|device_update_guard)\M', 'what a broker may not call');
