@@ -337,6 +337,11 @@ static void judge_trial(void)
 /* Where were we?  Decided from what runs and from what is on the disk, never from what was last said. */
 static void after_boot(void)
 {
+	if (journal.step == JOURNAL_DONE && !journal.acknowledged
+		&& strcmp(journal.status, "SUCCESS") == 0
+		&& strcmp(journal.version, bootctl_slot(&boot, running)->version) != 0) {
+		finish("ROLLED_BACK", "BOOT_LOOP"); /* good once, and lost before it was told */
+	}
 	if (journal.step != JOURNAL_WORKING) {
 		return;
 	}

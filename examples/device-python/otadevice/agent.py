@@ -231,6 +231,9 @@ class Agent:
     def _after_boot(self):
         """Where were we?  Decided from what runs and from what is on the disk, never from what was last said."""
         entry = self._journal.entry
+        if self._journal.is_untold() and entry["status"] == "SUCCESS":
+            if parse(entry["notice"].encode()).version != self._slots.content(self._running)["version"]:
+                self._finish("ROLLED_BACK", "BOOT_LOOP")  # good once, and lost before it was told
         if not self._journal.is_working():
             return
         if self._running == entry["slot"]:
