@@ -214,6 +214,17 @@ def test_verified_by_hand(site):
     quiet(devices)
 
 
+def test_another_document_of_a_trusted_key(site):
+    """A build system signs more than manifests: the same bytes, signed as something else, are none.  The row is put in by hand: SQL would
+    not have taken it."""
+    manifest = site.manifest("1.5.0")
+    document = envelope(manifest, site.signer, payload_type="application/vnd.in-toto+json")
+    release = site.db.value("INSERT INTO ota.release (version, sequence, url, sha256, size, envelope) VALUES (%s, %s, %s, %s, %s, %s)"
+                            " RETURNING release_id", manifest["version"], manifest["sequence"], manifest["url"], manifest["sha256"],
+                            manifest["size"], json.dumps(document))
+    assert "payloadType" in site.wait_release(release, "rejected")["reason"]
+
+
 def test_rejected_turned_verified(site):
     site.quick_plan()
     devices = devices_of(site)
