@@ -13,7 +13,7 @@ set -euo pipefail
 # check|file|sed expression that takes it out|test file|pytest -k
 readonly MUTATIONS='
 1|plugin/gate/policy.c|s/^\tif \(topic->subject == POLICY_NOTIFY\) \{/\tif (topic->subject == POLICY_NOTIFY) {\n\t\treturn POLICY_ALLOW;/|test_attack_topics.py|test_copy_of_the_genuine_notice or (test_forged_notice and 5-qos-1)
-3|plugin/gate/report.c|s/identity, false, &reason\) != POLICY_ALLOW\)/identity, false, &reason) == POLICY_OTHERS)/|test_attack_sessions.py|test_own_bridge_that_fetches_forgeries
+3|plugin/gate/report.c|s/identity, false, &reason\) != POLICY_ALLOW\)/identity, false, \&reason) == POLICY_OTHERS)/|test_attack_sessions.py|test_own_bridge_that_fetches_forgeries
 4|plugin/gate/policy.c|s/^\tif \(!policy_own\(topic, identity\)\) \{/\tif (identity == NULL) {/|test_attack_topics.py|test_report_for_somebody_else
 5|plugin/gate/deliver.c|s/ \|\| !notice_digest_equal\(&digest, &notice->digest\)//|test_attack_sessions.py|test_retained_forgery_with_the_numbers_of_the_outstanding_notice or test_queued_forgery_with_the_numbers
 5a|plugin/gate/access.c|s/^\treturn check->access == MOSQ_ACL_SUBSCRIBE \&\& topic->subject/\treturn false \&\& topic->subject/|test_attack_topics.py|test_another_devices_topic_by_name
