@@ -249,6 +249,8 @@ def test_another_devices_topic_by_name(bare_site, broker_version, version):
         assert spy.subscribe(topic_filter) == 1, topic_filter
     boss = RawClient(site.broker, "desk", version, username="boss")
     hub = RawClient(site.broker, "hub", version)
+    # A gateway that was named after the start is known within a second.
+    wait_for(lambda: hub.subscribe("devices/beacon-1/ota/available") == 1, 10, site.broker.log)
     for client in (boss, hub):
         for topic_filter in ("devices/dev-1/ota/available", "devices/beacon-1/ota/available", "$share/g/devices/dev-1/ota/available"):
             assert client.subscribe(topic_filter) == 1, (client.client_id, topic_filter)
