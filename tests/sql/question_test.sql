@@ -112,14 +112,15 @@ UPDATE ota.device SET hardware = 'rev-a' WHERE device_id = 'h-2';
 UPDATE ota.device SET version = '2.0.0' WHERE device_id = 'h-3';
 UPDATE ota.device SET pinned_version = '1.0.0' WHERE device_id = 'h-4';
 UPDATE ota.device SET sequence = 99 WHERE device_id = 'h-5';
-UPDATE ota.device SET version = '0.9.0' WHERE device_id = 'h-6';
+-- The earlier releases would be stepping stones, had it not run something newer already.
+UPDATE ota.device SET version = '0.9.0', sequence = 18 WHERE device_id = 'h-6';
 UPDATE ota.device SET version = '1.9.1' WHERE device_id = 'h-7';
 UPDATE ota.device SET version = NULL WHERE device_id = 'h-8';
 UPDATE ota.device SET version = 'factory' WHERE device_id = 'h-9';
 SELECT is(pg_temp.left_out(device, version), reason, coalesce(reason, 'it can')) FROM (VALUES
     ('h-1', '2.0.0', 'its hardware is unknown, and the release names some'), ('h-2', '2.0.0', 'the release is not for hardware rev-a'),
     ('h-3', '2.0.0', 'already runs it'), ('h-4', '2.0.0', 'pinned to 1.0.0'),
-    ('h-5', '2.0.0', 'has run sequence 99, the release has 20: it would be a rollback'), ('h-6', '2.0.0', 'runs 0.9.0, below minVersion 1.0.0: needs a stepping stone'),
+    ('h-5', '2.0.0', 'has run sequence 99, the release has 20: it would be a rollback'), ('h-6', '2.0.0', 'runs 0.9.0, below minVersion 1.0.0: needs a stepping stone, and no release is one'),
     ('h-7', '2.0.0', 'runs 1.9.1, above maxVersion 1.9.0'), ('h-8', '2.0.0', 'its version is unknown, and the release has bounds'),
     ('h-9', '2.0.0', 'runs factory, which is not a Semantic Version, and the release has bounds'), ('h-10', '2.0.0', NULL),
     ('h-10', '2.1.0', 'the release is not for this fleet'), ('h-10', '2.2.0', 'not valid before 2099-01-01 00:00:00+00'),
