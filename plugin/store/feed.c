@@ -327,10 +327,11 @@ struct change *feed_make_offer(const PGresult *rows, int n)
 	return change;
 }
 
-enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, bool *more, struct ota_why *why)
+enum ota_err feed_hand_out(
+	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why)
 {
 	char limit[16];
-	const char *values[] = { feed->options->broker_name, limit };
+	const char *values[] = { feed->options->broker_name, limit, again ? "t" : "f" };
 	PGresult *rows = NULL;
 	size_t room;
 	enum ota_err err = forget_rollouts(feed, why);
@@ -352,7 +353,8 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, bool *more, struct 
 	room = room < HAND_OUT_MAX ? room : HAND_OUT_MAX;
 	(void)snprintf(limit, sizeof(limit), "%zu", room);
 	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
-	err = pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int)", 2, values, &rows, why);
+	err =
+		pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool)", 3, values, &rows, why);
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		struct change *change = feed_make_offer(rows, n);
 

@@ -163,7 +163,7 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 		err = feed_gateways(store->feed, &store->pg, why);
 	}
 	if (!err) {
-		err = feed_hand_out(store->feed, &store->pg, &more, why);
+		err = feed_hand_out(store->feed, &store->pg, drained, &more, why);
 	}
 	if (!err && drained && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);

@@ -1,11 +1,12 @@
 -- From a granted slot to a notice: what a broker tells its own devices, and what it takes back.
 
-CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer)
+CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer, i_again boolean DEFAULT true)
 RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
     fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text)
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Mark up to i_limit granted devices of this broker as notified and return them; the broker then tells them, once.
--- Also devices that came back without having started, whose time to be told again has come (again = true).
+-- Also devices that came back without having started, whose time to be told again has come (again = true). i_again: false as long as
+-- this broker has events that are not here yet, because one of them may say that the device has started.
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
 -- Rollouts whose update window is closed wait.
 -- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
@@ -43,7 +44,7 @@ BEGIN
           JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
            AND r.rollout_id = ANY (open)
           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
-         WHERE u.retell_at <= now() AND u.state = 'notified'
+         WHERE i_again AND u.retell_at <= now() AND u.state = 'notified'
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), picked AS (
         SELECT f.*, coalesce(d.fleet = r.fleet AND u.stage <= r.current_stage AND u.rank = ota.cohort_rank(u.rollout_id, u.device_id)
@@ -108,7 +109,7 @@ BEGIN
       JOIN ota.rollout_stage s ON s.rollout_id = t.rollout_id AND s.stage = t.served_stage;
 END
 $$;
-COMMENT ON FUNCTION ota.broker_claim(text, integer) IS 'Plugin: take the devices that this broker tells next';
+COMMENT ON FUNCTION ota.broker_claim(text, integer, boolean) IS 'Plugin: take the devices that this broker tells next';
 
 CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text, via text)

@@ -1,6 +1,8 @@
 """Broker and database restarts in the middle of everything."""
 
+import os
 import socket
+import subprocess
 
 import pytest
 
@@ -96,6 +98,32 @@ def test_postgresql_stops_in_the_middle(tmp_path, own_postgres, make_broker):
                 device.update(device.notices()[0])
         site.wait_rollout(rollout, "completed", 20)
         assert all(len(device.notices()) == 1 for device in devices)
+    finally:
+        site.close()
+        site.db.close()
+
+
+def test_an_answer_at_the_end_of_a_long_backlog(tmp_path, own_postgres, make_broker, plugin):
+    """Who answered while the database was away is not told again, however long its answer waits behind others' reports."""
+    own_postgres.start()
+    site = Site(tmp_path, own_postgres.create_database(), make_broker)
+    try:
+        broker = site.add_broker()
+        site.quick_plan("slow", wait="1 hour")
+        site.release("1.5.0")
+        device = site.device("dev-1")
+        all_listening(site, 1)
+        rollout = site.start_rollout("default", "1.5.0", "slow", "emergency: the test's")
+        notice = device.wait_notice()
+        own_postgres.stop()
+        site.db.close()
+        subprocess.run([plugin.parent / "tests" / "bench" / "load", "publish", str(broker.port), "100", "150000", "1", "50",
+                        "devices/{}/ota/status", '{"version":"1.0.0","status":"IDLE"}'], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "LOAD_PREFIX": "other"})
+        device.update(notice)
+        own_postgres.start()
+        site.wait_update(rollout, "dev-1", "succeeded", 90)
+        stays(lambda: len(device.notices()) == 1, 2.5, "it was told twice")
     finally:
         site.close()
         site.db.close()

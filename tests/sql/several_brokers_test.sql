@@ -41,6 +41,7 @@ SELECT ota.broker_hello('broker', '1', false) \g /dev/null
 SELECT results_eq(format('SELECT device_id, retell_at IS NOT NULL FROM ota.device_update WHERE rollout_id = %s ORDER BY 1', :r),
     $$ VALUES ('dev-1', false), ('dev-2', true), ('dev-3', true) $$, 'a broker that lost its connection is given its last claims once more');
 UPDATE ota.device_update SET retell_at = now() WHERE retell_at IS NOT NULL;
+SELECT is_empty('SELECT * FROM ota.broker_claim(''broker'', 10, false)', 'not before what the broker has heard is in the tables');
 SELECT results_eq('SELECT device_id, attempt, again FROM ota.broker_claim(''broker'', 10) ORDER BY 1', $$ VALUES ('dev-2', 1, true), ('dev-3', 1, true) $$, 'as the same attempt');
 UPDATE ota.device_update SET notified_at = now() - interval '1 hour' WHERE device_id = 'dev-2';
 SELECT ota.broker_hello('broker', '1', false) \g /dev/null

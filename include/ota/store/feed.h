@@ -50,7 +50,8 @@ OTA_MUST_USE enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct
 /* Tell the gate which clients may speak for other devices, when that has changed. */
 OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why);
 /*
- * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.
+ * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.  again: devices that came back
+ * without a sign of having started, too; only when all events so far are in the tables, where that sign would be.
  */
 OTA_MUST_USE enum ota_err feed_hand_out(
-	struct feed *feed, struct pg *pg, bool *more, struct ota_why *why);
+	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why);
