@@ -318,7 +318,30 @@ out:
 	return members;
 }
 
-/* ... with a signature over the file. */
+/* Add what is in the file of --signature.  False: said why. */
+static bool put_signature(const struct task *task, cJSON *members)
+{
+	struct ota_why why = { "" };
+	uint8_t *data = NULL;
+	size_t length = 0;
+	char *base64;
+	bool put;
+
+	if (file_read(text_of(task, "signature"), SIGNATURE_MAX, &data, &length, &why) != OTA_OK) {
+		(void)task_fail("%s", why.text);
+		return false;
+	}
+	base64 = base64_encode(data, length);
+	put = base64 && cJSON_AddStringToObject(members, "signature", base64);
+	free(base64);
+	free(data);
+	if (!put) {
+		(void)task_fail("out of memory");
+	}
+	return put;
+}
+
+/* ... with a signature over the file alone. */
 static cJSON *from_signature(const struct task *task, char *version, size_t size)
 {
 	static const char *const needed[] = { "version", "url", "file", "signature" };
@@ -326,10 +349,7 @@ static cJSON *from_signature(const struct task *task, char *version, size_t size
 	struct ota_why why = { "" };
 	char digest[65];
 	int64_t bytes = 0;
-	uint8_t *data = NULL;
-	size_t length = 0;
-	char *base64 = NULL;
-	cJSON *members = NULL;
+	cJSON *members;
 
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		if (!text_of(task, needed[i])) {
@@ -338,12 +358,10 @@ static cJSON *from_signature(const struct task *task, char *version, size_t size
 			return NULL;
 		}
 	}
-	if (file_digest(text_of(task, "file"), digest, &bytes, &why) != OTA_OK
-		|| file_read(text_of(task, "signature"), SIGNATURE_MAX, &data, &length, &why) != OTA_OK) {
+	if (file_digest(text_of(task, "file"), digest, &bytes, &why) != OTA_OK) {
 		(void)task_fail("%s", why.text);
 		return NULL;
 	}
-	base64 = base64_encode(data, length);
 	members = cJSON_CreateObject();
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
 		const cJSON *item = cJSON_GetObjectItemCaseSensitive(task->members, copied[i]);
@@ -354,10 +372,7 @@ static cJSON *from_signature(const struct task *task, char *version, size_t size
 	}
 	(void)cJSON_AddStringToObject(members, "sha256", digest);
 	(void)cJSON_AddNumberToObject(members, "size", (double)bytes);
-	(void)cJSON_AddStringToObject(members, "signature", base64 ? base64 : "");
 	(void)snprintf(version, size, "%s", text_of(task, "version"));
-	free(base64);
-	free(data);
 	return members;
 }
 
@@ -407,7 +422,7 @@ int release_add(struct task *task)
 							  : from_signature(task, version, sizeof(version));
 	int status = EXIT_NOT_DONE;
 
-	if (members) {
+	if (members && (!text_of(task, "signature") || put_signature(task, members))) {
 		status = task_ask(task, "add_release", members, &data);
 	}
 	if (status == EXIT_DONE) {

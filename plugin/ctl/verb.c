@@ -70,9 +70,9 @@ static const struct verb table[] = {
 			OPTION("--version", "version",
 				"without an envelope (signature_policy artifact): version,"),
 			OPTION("--url", "url", "... where devices download it,"),
-			OPTION("--file", "file", "... the firmware,"),
-			OPTION(
-				"--signature", "signature", "... and what openssl dgst -sha256 -sign wrote for it"),
+			OPTION("--file", "file", "... the firmware, and"),
+			OPTION("--signature", "signature",
+				"what openssl dgst -sha256 -sign wrote for the firmware; with an envelope, too (both)"),
 			{ "--sequence", "sequence", ARGUMENT_INTEGER, false, false,
 				"the next one when absent" },
 			OPTION("--notes", "release_notes", "text for people") } },

@@ -40,7 +40,8 @@
 
 static const struct command table[] = {
 	{ "add_release", "add_release", "release_id", NULL, NULL,
-		{ { "envelope", "jsonb", COMMAND_JSON, true } } },
+		{ { "envelope", "jsonb", COMMAND_JSON, true },
+			{ "signature", "bytea", COMMAND_BASE64, false } } },
 	{ "add_release", "add_release", "release_id", NULL, NULL,
 		{ TEXT_REQ("version"), TEXT_REQ("url"), TEXT_REQ("sha256"), ID_REQ("size"),
 			{ "signature", "bytea", COMMAND_BASE64, true }, BIGINT("sequence"),

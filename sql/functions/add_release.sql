@@ -1,12 +1,11 @@
 -- Operators: submit a release.  The broker verifies it with the keys on its own disk; here it is only looked at for what an
 -- operator would want to be told at once.
 
-CREATE OR REPLACE FUNCTION ota.add_release(envelope jsonb)
-RETURNS bigint
+CREATE OR REPLACE FUNCTION ota.release_of_envelope(envelope jsonb)
+RETURNS ota.release
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- Submit a DSSE envelope over a manifest.  Returns the release's number; its state is "submitted" until a broker has verified it.
--- The same envelope again returns the same number; a version that was rejected may be submitted again.
--- Errors: 22023 the envelope or its manifest is not acceptable; 23505 the version or the sequence is taken.
+-- The columns of a release out of a DSSE envelope over its manifest.
+-- Errors: 22023 the envelope or its manifest is not acceptable.
 DECLARE
     decoded   bytea;
     manifest  jsonb;
@@ -84,10 +83,51 @@ BEGIN
                 manifest ->> 'notBefore', manifest ->> 'expires'),
             HINT = 'The release could never be handed out; accepted is a notBefore before expires.';
     END IF;
-    RETURN ota.release_submit(r);
+    RETURN r;
+END
+$$;
+COMMENT ON FUNCTION ota.release_of_envelope(jsonb) IS 'Internal: what a DSSE envelope says of its release';
+
+CREATE OR REPLACE FUNCTION ota.release_signature(signature bytea)
+RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE SET search_path = ota, pg_temp AS $$
+-- A detached signature whose length is possible.  Error 22023 otherwise.
+BEGIN
+    IF signature IS NULL OR octet_length(signature) NOT BETWEEN 1 AND 8192 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('the signature has ' || octet_length(signature) || ' bytes',
+                'the signature is missing'),
+            HINT = 'Accepted are the 1 to 8192 bytes that openssl dgst -sha256 -sign writes.';
+    END IF;
+    RETURN signature;
+END
+$$;
+COMMENT ON FUNCTION ota.release_signature(bytea) IS 'Internal: checks the length of a detached signature';
+
+CREATE OR REPLACE FUNCTION ota.add_release(envelope jsonb)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Submit a DSSE envelope over a manifest.  Returns the release's number; its state is "submitted" until a broker has verified it.
+-- The same envelope again returns the same number; a version that was rejected may be submitted again.
+-- Errors: 22023 the envelope or its manifest is not acceptable; 23505 the version or the sequence is taken.
+BEGIN
+    RETURN ota.release_submit(ota.release_of_envelope(envelope));
 END
 $$;
 COMMENT ON FUNCTION ota.add_release(jsonb) IS 'Submit a release as a DSSE envelope over its manifest; returns its number';
+
+CREATE OR REPLACE FUNCTION ota.add_release(envelope jsonb, signature bytea)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- The same with a detached signature over the firmware file beside it, for brokers whose signature_policy is both.
+-- Errors: also 22023 the signature is not acceptable.
+DECLARE
+    r  ota.release := ota.release_of_envelope(envelope);
+BEGIN
+    r.signature := ota.release_signature(signature);
+    RETURN ota.release_submit(r);
+END
+$$;
+COMMENT ON FUNCTION ota.add_release(jsonb, bytea) IS 'Submit a release as a DSSE envelope, with a detached signature over its file as well; returns its number';
 
 CREATE OR REPLACE FUNCTION ota.add_release(version text, url text, sha256 text, size bigint, signature bytea,
     sequence bigint DEFAULT NULL, release_notes text DEFAULT NULL)
@@ -100,16 +140,11 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 DECLARE
     r  ota.release;
 BEGIN
-    IF signature IS NULL OR octet_length(signature) NOT BETWEEN 1 AND 8192 THEN
-        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('the signature has ' || octet_length(signature) || ' bytes',
-                'the signature is missing'),
-            HINT = 'Accepted are the 1 to 8192 bytes that openssl dgst -sha256 -sign writes.';
-    END IF;
     r.version := version;
     r.url := url;
     r.sha256 := sha256;
     r.size := size;
-    r.signature := signature;
+    r.signature := ota.release_signature(signature);
     r.sequence := sequence;
     r.release_notes := release_notes;
     RETURN ota.release_submit(r);

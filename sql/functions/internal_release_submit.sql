@@ -1,4 +1,4 @@
--- What the two forms of ota.add_release have in common.
+-- What the forms of ota.add_release have in common.
 
 CREATE OR REPLACE FUNCTION ota.release_submit(r ota.release)
 RETURNS bigint
@@ -67,7 +67,7 @@ BEGIN
     RETURN id;
 END
 $$;
-COMMENT ON FUNCTION ota.release_submit(ota.release) IS 'Internal: check and insert a release, for both forms of ota.add_release';
+COMMENT ON FUNCTION ota.release_submit(ota.release) IS 'Internal: check and insert a release, for all forms of ota.add_release';
 
 CREATE OR REPLACE FUNCTION ota.manifest_list(manifest jsonb, member text)
 RETURNS text[]

@@ -9,7 +9,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- the plan "standard" that waits until a broker has verified the release.  The same again while that rollout is there changes
 -- nothing, and is written down once a minute at most.
 -- manifest: a DSSE envelope; version, url, sha256 and size have to agree with it and may be left out then.  signature: over the file, for
--- brokers whose signature_policy is artifact; looked at when there is no manifest.  topic, client: where it was published, and by
+-- brokers whose signature_policy is artifact, or with a manifest both.  topic, client: where it was published, and by
 -- whom, for the record.
 -- Returns the rollout's number.  Errors: those of ota.add_release() and ota.start_rollout(); 22023 what is said beside the
 -- manifest differs from it; 55000 the rollout of this release to this fleet was halted, cancelled or superseded.
@@ -31,7 +31,9 @@ BEGIN
             HINT = 'They are for the record only; leave them out.';
     END IF;
     PERFORM 1 FROM ota.fleet f WHERE f.fleet = push_release.fleet FOR NO KEY UPDATE;
-    IF push_release.manifest IS NOT NULL THEN
+    IF push_release.manifest IS NOT NULL AND push_release.signature IS NOT NULL THEN
+        id := ota.add_release(push_release.manifest, push_release.signature);
+    ELSIF push_release.manifest IS NOT NULL THEN
         id := ota.add_release(push_release.manifest);
     ELSE
         id := ota.add_release(push_release.version, push_release.url, push_release.sha256, push_release.size, push_release.signature,

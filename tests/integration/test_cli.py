@@ -216,6 +216,25 @@ def test_refusals(office, desk, tmp_path):
     assert "broken.json" in desk.fails("release", "add", "broken.json")
 
 
+def test_an_envelope_and_a_signature_over_the_file(bare_site, tmp_path):
+    bare_site.add_broker(signature_policy="both", control_users="alice")
+    desk = Desk(bare_site, tmp_path / "desk")
+    key = bare_site.signer
+    (desk.folder / "release.key").write_bytes(key.private_pem())
+    firmware = desk.folder / "fw"
+    firmware.write_bytes(b"firmware")
+    (desk.folder / "fw.sig").write_bytes(key.sign_file_with_openssl(firmware))
+    (desk.folder / "other.sig").write_bytes(b"0" * 64)
+    for sequence, version in enumerate(("1.5.0", "1.5.1"), 1):
+        desk.run("release", "sign", "--key", "release.key", "--version", version, "--sequence", sequence, "--url", "https://h/f",
+                 "--file", "fw", "--out", f"{version}.json")
+    assert "cannot read" in desk.fails("release", "add", "1.5.0.json", "--signature", "nowhere")
+    assert "release 1.5.1 is rejected: arbitrary software" in desk.fails("release", "add", "1.5.1.json", "--signature", "other.sig")
+    assert "release 1.5.0 is verified" in desk.run("release", "add", "1.5.0.json", "--signature", "fw.sig")
+    shown = desk.json("release", "show", "1.5.0")
+    assert shown["has_envelope"] and shown["has_signature"]
+
+
 def test_no_answer_is_a_failure(bare_site, tmp_path):
     """A broker without the plugin."""
     bare_site.add_broker(with_plugin=False, ready=False)

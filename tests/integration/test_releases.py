@@ -120,6 +120,37 @@ def test_artifact_signature_by_openssl(bare_site, kind, tmp_path):
     assert bare_site.wait_release(other, "rejected")["reason"]
 
 
+def test_policy_both(bare_site, tmp_path):
+    """An envelope alone is not enough, nor is a signature over another file; both together are, and the notice carries both."""
+    site = bare_site
+    site.add_broker(signature_policy="both")
+    firmware = tmp_path / "fw.bin"
+    firmware.write_bytes(b"firmware " * 1000)
+    signature = site.signer.sign_file_with_openssl(firmware)
+    data = firmware.read_bytes()
+    members = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+    def add(document, *more):
+        return site.db.value(f"SELECT ota.add_release(%s::jsonb{', %s::bytea' * len(more)})", json.dumps(document), *more)
+
+    alone = add(envelope(site.manifest("1.4.0", **members), site.signer))
+    assert "no artifact signature" in site.wait_release(alone, "rejected")["reason"]
+    forged = add(envelope(site.manifest("1.4.1", sha256="ab" * 32, size=5), site.signer), signature)
+    assert "arbitrary software" in site.wait_release(forged, "rejected")["reason"]
+    document = envelope(site.manifest("1.5.0", **members), site.signer)
+    release = add(document, signature)
+    site.wait_release(release)
+    assert add(document, signature) == release
+    site.db.refused("SELECT ota.add_release(%s::jsonb, NULL::bytea)", json.dumps(document))
+    site.db.refused("SELECT ota.add_release(%s::jsonb, %s::bytea)", json.dumps(document), b"")
+    device = site.device("dev-1")
+    site.wait_device("dev-1", listening=True, version="1.0.0")
+    site.quick_plan()
+    site.start_rollout("default", "1.5.0", "quick", "emergency: the test's")
+    notice = device.wait_notice()
+    assert base64.b64decode(notice["signature"]) == signature and notice["manifest"]["payload"] == document["payload"]
+
+
 def test_policy_manifest_refuses_an_artifact_signature(site, tmp_path):
     firmware = tmp_path / "fw.bin"
     firmware.write_bytes(b"firmware")

@@ -142,4 +142,12 @@ SELECT throws_ok(format('SELECT ota.resume_rollout(%s)', :running), '55000',
     format('rollout %s cannot resume: release 4.0.0 is revoked: it burns', :running), 'a rollout of a revoked release cannot resume');
 SELECT is(pg_temp.state_of(:running), 'halted', 'and stays halted');
 
+-- Both at once
+SELECT ota.add_release(pg_temp.envelope((pg_temp.manifest('1.6.0', 106))::text), '\x3045') AS r16 \gset
+SELECT results_eq(format('SELECT signature, envelope IS NOT NULL, state FROM ota.release WHERE release_id = %s', :r16),
+    $$ VALUES ('\x3045'::bytea, true, 'submitted'::text) $$, 'an envelope and a signature over the file');
+SELECT throws_ok($$SELECT ota.add_release(pg_temp.envelope((pg_temp.manifest('1.6.0', 106))::text))$$, '23505', NULL, 'which the envelope alone is not the same as');
+SELECT throws_ok($$SELECT ota.add_release(pg_temp.envelope((pg_temp.manifest('1.7.0', 108))::text), NULL)$$, '22023', 'the signature is missing', 'the signature has to be there');
+SELECT throws_ok($$SELECT ota.add_release('{}', '\x3045')$$, '22023', 'the envelope has no payloadType', 'and the envelope');
+
 SELECT * FROM finish();
