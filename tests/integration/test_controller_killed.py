@@ -81,6 +81,8 @@ def test_controller_killed_in_every_state(site):
             site.order("halt" if state == "halted" else "pause", rollout)
             kill_controller(site)
             site.order("resume", rollout)
+            # A device that heard of the update before the halt, and updates only now, has been recalled too late: its success counts nowhere.
+            wait_for(lambda: state == "paused" or told_as_recorded(site, devices, version, rollout), 20, lambda: site.describe(rollout))
         elif state == "held":
             wait_for(lambda: update(devices, version) or site.stages(rollout)[0]["state"] == "held", 20, lambda: site.describe(rollout))
             kill_controller(site)
@@ -103,6 +105,13 @@ def test_controller_killed_in_every_state(site):
 
 def told(devices, version):
     return [device for device in devices if any(notice["version"] == version for notice in device.notices())]
+
+
+def told_as_recorded(site, devices, version, rollout):
+    """The first stage's devices have heard of the attempt that their rows stand at."""
+    rows = site.db.rows("SELECT device_id, attempt, state FROM ota.device_update WHERE rollout_id = %s AND stage = 1", rollout)
+    last = {device.client_id: [notice["attempt"] for notice in device.notices() if notice["version"] == version][-1:] for device in devices}
+    return all(row["state"] == "notified" and last[row["device_id"]] == [row["attempt"]] for row in rows)
 
 
 def update(devices, version):

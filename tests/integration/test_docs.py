@@ -100,7 +100,9 @@ class Stage:
 
     def _shell(self, text, stop_after=None):
         process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", text], cwd=self.folder, env=self.environment(), text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                   # Whoever runs the tests in the background has it ignored, and children inherit that.
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         try:
             output, _ = process.communicate(timeout=stop_after or 60)
         except subprocess.TimeoutExpired:

@@ -45,7 +45,7 @@ class WebSocket:
 
     def __init__(self, plain):
         self.plain = plain
-        self._data = b""
+        self._data, self._closed = b"", False
         plain.sendall(b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                       b"Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)) + b"\r\nSec-WebSocket-Version: 13\r\n"
                       b"Sec-WebSocket-Protocol: mqtt\r\n\r\n")
@@ -63,7 +63,7 @@ class WebSocket:
 
     def recv(self, size):
         out = b""
-        while not out:
+        while not out and not self._closed:
             while len(self._data) >= 2:
                 length, at = self._data[1] & 0x7f, 2
                 if length >= 126:
@@ -73,7 +73,8 @@ class WebSocket:
                     break
                 kind, body, self._data = self._data[0] & 15, self._data[at:at + length], self._data[at + length:]
                 if kind == 8:
-                    return b""
+                    self._closed = True  # what came before it in the same segment counts
+                    return out
                 out += body
             if not out:
                 more = self.plain.recv(size)
