@@ -254,7 +254,7 @@ get_brokers() {
 part_integration() {
 	get_brokers
 	build_gcc || return 0
-	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((2 * $(nproc)))"
+	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((3 * $(nproc)))"
 }
 
 # --- the Debian package ---------------------------------------------------------------------------
