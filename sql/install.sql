@@ -24,11 +24,11 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 3) AS ota_mi
 \endif
 SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 4) AS ota_missing \gset
 \if :ota_missing
-\ir migrations/0004_policy.sql
+\ir migrations/0004_fallback_steps_quarantine.sql
 \endif
-SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_missing \gset
 \if :ota_missing
-\ir migrations/0006_sites_and_blackouts.sql
+\ir migrations/0005_sites_and_blackouts.sql
 \endif
 
 \ir functions/000_drop_internal.sql

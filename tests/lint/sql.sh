@@ -4,16 +4,17 @@
 . "$(dirname "$0")/common.sh"
 status=0
 
-# Each migration has a number of its own and records itself under it.
-before=0
+# Migrations are numbered without a gap, and each records itself under its own number.
+number=0
 for file in $(files 'sql/migrations/*.sql'); do
-	number=$(basename "$file" | sed -nE 's/^([0-9]{4})_[a-z0-9_]+\.sql$/\1/p')
-	number=$((10#0$number))
-	[ "$number" -gt "$before" ] || {
-		echo "$file: a migration is NNNN_<name>.sql with a number of its own"
+	number=$((number + 1))
+	case $(basename "$file") in
+	"$(printf '%04d' "$number")"_*.sql) ;;
+	*)
+		echo "$file: the next migration is $(printf '%04d' "$number")_<name>.sql"
 		status=1
-	}
-	before=$number
+		;;
+	esac
 	grep -qE "INSERT INTO ota.schema_migration .*VALUES \($number," "$file" || {
 		echo "$file: does not record version $number in ota.schema_migration"
 		status=1

@@ -23,4 +23,4 @@ COMMENT ON COLUMN ota.device.failures IS 'Updates that failed since the last suc
 COMMENT ON COLUMN ota.device.quarantined_at IS 'Since when no rollout takes it in, because it failed too often in a row; null: it may take part';
 CREATE INDEX device_quarantined ON ota.device (fleet) WHERE quarantined_at IS NOT NULL;
 
-INSERT INTO ota.schema_migration (version, name) VALUES (4, 'policy');
+INSERT INTO ota.schema_migration (version, name) VALUES (4, 'fallback_steps_quarantine');

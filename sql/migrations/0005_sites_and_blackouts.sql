@@ -44,4 +44,4 @@ CREATE TABLE ota.rollout_ahead (
 COMMENT ON TABLE  ota.rollout_ahead IS 'Devices that joined a rollout ahead of the order of ranks, because no other of their hardware or site was in it';
 COMMENT ON COLUMN ota.rollout_ahead.stage IS 'The stage that took it in';
 
-INSERT INTO ota.schema_migration (version, name) VALUES (6, 'sites_and_blackouts');
+INSERT INTO ota.schema_migration (version, name) VALUES (5, 'sites_and_blackouts');
