@@ -85,16 +85,17 @@ struct wording {
 static const struct wording wordings[ELIGIBILITY_COUNT] = {
 	[ELIGIBLE] = { "eligible", "may be given this release" },
 	[INELIGIBLE_CURRENT] = { "current", "already runs this version" },
-	[INELIGIBLE_FLEET] = { "wrong_fleet", "the release is not for this fleet" },
-	[INELIGIBLE_HARDWARE] = { "wrong_hardware", "the release is not for this hardware model" },
+	[INELIGIBLE_FLEET] = { "wrong_fleet", "mix-and-match: the release is not for this fleet" },
+	[INELIGIBLE_HARDWARE] = { "wrong_hardware",
+		"wrong hardware: the release is not for this model" },
 	[INELIGIBLE_SEQUENCE] = { "old_sequence",
-		"the release's sequence is below the one that the device has run" },
+		"rollback: the release's sequence is below the one that the device has run" },
 	[INELIGIBLE_BELOW_MIN] = { "below_min_version",
 		"runs a version below the release's minVersion, or one that is unknown" },
 	[INELIGIBLE_ABOVE_MAX] = { "above_max_version",
 		"runs a version above the release's maxVersion" },
 	[INELIGIBLE_NOT_YET] = { "not_yet", "the release's notBefore has not come" },
-	[INELIGIBLE_EXPIRED] = { "expired", "the release has expired" },
+	[INELIGIBLE_EXPIRED] = { "expired", "freeze: the release has expired" },
 };
 
 const char *eligibility_code(enum eligibility eligibility)

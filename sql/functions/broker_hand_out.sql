@@ -74,7 +74,7 @@ BEGIN
         -- Said here: what returns nothing is run to its end, a query that nobody reads is not.
         RETURNING ota.event_append(i_broker, NULL, ARRAY[u.device_id], ARRAY[u.rollout_id], ARRAY['denied'],
             ARRAY[jsonb_build_object('client', u.device_id, 'topic', d.notify_topic,
-                'reason', 'a notice that no open stage of the rollout asks for')::text])
+                'reason', 'unapproved: a notice that no open stage of the rollout asks for')::text])
     ), told AS (
         UPDATE ota.device_update u
            SET state = 'notified', told_session = d.session,
