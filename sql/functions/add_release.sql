@@ -127,7 +127,7 @@ BEGIN
     RETURN ota.release_submit(r);
 END
 $$;
-COMMENT ON FUNCTION ota.add_release(jsonb, bytea) IS 'Submit a release as a DSSE envelope, with a detached signature over its file as well; returns its number';
+COMMENT ON FUNCTION ota.add_release(jsonb, bytea) IS 'Submit a release as a DSSE envelope over its manifest, with a detached signature over its file when signature_policy is both; returns its number';
 
 CREATE OR REPLACE FUNCTION ota.add_release(version text, url text, sha256 text, size bigint, signature bytea,
     sequence bigint DEFAULT NULL, release_notes text DEFAULT NULL)

@@ -135,14 +135,20 @@ def topics_page(code):
     return text
 
 
+def comment_of(command, catalogue):
+    """Of the functions with the command's name the fullest that begins with its first member."""
+    first = command["members"][0]["name"] + " " if command["members"] else ""
+    named = [one for one in catalogue["functions"] if one["name"] == command["function"] and one["arguments"].startswith(first)]
+    return max(named, key=lambda one: len(one["arguments"]))["comment"]
+
+
 def control_page(code, catalogue):
-    comments = {one["name"]: one["comment"] for one in catalogue["functions"]}
     text = ("# Commands of the control topic\n\n" + MADE + f"Published to `{code['control_topic']}`, answered on `{code['control_response_topic']}`; the shape of "
             "both is in [cli.md](../cli.md#without-the-program). Members in bold are needed.\n\n")
     rows = []
     for one in code["commands"]:
         members = ", ".join(f"**`{m['name']}`** {m['sql']}" if m["required"] else f"`{m['name']}` {m['sql']}" for m in one["members"])
-        what = sentence(comments[one["function"]]) if one.get("function") else "Reads."
+        what = sentence(comment_of(one, catalogue)) if one.get("function") else "Reads."
         rows.append((f"`{one['name']}`", members or "none", what + (f" Answers `{one['result']}`." if one.get("result") else "")))
     return text + table(("command", "members", "does"), rows)
 
