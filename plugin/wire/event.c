@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "ota/wire/bytes.h"
 #include "ota/wire/topic.h"
 
 /*
@@ -30,7 +31,8 @@ enum {
 	AT_RETRY_AFTER = 32,
 	AT_ATTEMPT = 40,
 	EVENT_HEAD_SIZE = 44,
-	EVENT_STRING_OVERHEAD = 3,
+	EVENT_STRING_PREFIX = 2,
+	EVENT_STRING_OVERHEAD = EVENT_STRING_PREFIX + 1,
 };
 
 /* The order of the strings in a record.  A new layout number is needed to change it. */
@@ -48,23 +50,6 @@ static const size_t event_strings[] = {
 enum {
 	EVENT_STRINGS = sizeof(event_strings) / sizeof(event_strings[0])
 };
-
-static void integer_write(uint8_t *out, uint64_t value, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++) {
-		out[i] = (uint8_t)(value >> (8 * i));
-	}
-}
-
-static uint64_t integer_read(const uint8_t *in, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < bytes; i++) {
-		value |= (uint64_t)in[i] << (8 * i);
-	}
-	return value;
-}
 
 static bool event_fixed_valid(uint64_t kind, uint64_t status, uint64_t flags)
 {
@@ -111,12 +96,12 @@ enum ota_err event_encode(const struct event *event, uint8_t *out, size_t size, 
 	out[AT_LAYOUT] = EVENT_LAYOUT;
 	out[AT_KIND] = (uint8_t)event->kind;
 	out[AT_STATUS] = (uint8_t)event->status;
-	integer_write(out + AT_FLAGS, (uint32_t)event->flags, 4);
-	integer_write(out + AT_TIME, (uint64_t)event->at_ms, 8);
-	integer_write(out + AT_SESSION, (uint64_t)event->session, 8);
-	integer_write(out + AT_ROLLOUT, (uint64_t)event->rollout, 8);
-	integer_write(out + AT_RETRY_AFTER, (uint64_t)event->retry_after_ms, 8);
-	integer_write(out + AT_ATTEMPT, (uint32_t)event->attempt, 4);
+	bytes_put_integer(out + AT_FLAGS, (uint32_t)event->flags, 4);
+	bytes_put_integer(out + AT_TIME, (uint64_t)event->at_ms, 8);
+	bytes_put_integer(out + AT_SESSION, (uint64_t)event->session, 8);
+	bytes_put_integer(out + AT_ROLLOUT, (uint64_t)event->rollout, 8);
+	bytes_put_integer(out + AT_RETRY_AFTER, (uint64_t)event->retry_after_ms, 8);
+	bytes_put_integer(out + AT_ATTEMPT, (uint32_t)event->attempt, 4);
 
 	for (size_t i = 0; i < EVENT_STRINGS; i++) {
 		const char *text;
@@ -128,8 +113,8 @@ enum ota_err event_encode(const struct event *event, uint8_t *out, size_t size, 
 		if (bytes + EVENT_STRING_OVERHEAD > room - used) {
 			return OTA_ERR_FULL;
 		}
-		integer_write(out + used, bytes, 2);
-		used += 2;
+		bytes_put_integer(out + used, bytes, EVENT_STRING_PREFIX);
+		used += EVENT_STRING_PREFIX;
 		if (topic_utf8_valid(text, bytes)) {
 			memcpy(out + used, text, bytes);
 		} else {
@@ -150,34 +135,25 @@ enum ota_err event_decode(const uint8_t *record, size_t length, struct event *ev
 	if (length < EVENT_HEAD_SIZE || length > EVENT_RECORD_MAX || record[AT_MAGIC] != EVENT_MAGIC
 		|| record[AT_LAYOUT] != EVENT_LAYOUT
 		|| !event_fixed_valid(
-			record[AT_KIND], record[AT_STATUS], integer_read(record + AT_FLAGS, 4))) {
+			record[AT_KIND], record[AT_STATUS], bytes_get_integer(record + AT_FLAGS, 4))) {
 		return OTA_ERR_INVALID;
 	}
 	found.kind = (enum event_kind)record[AT_KIND];
 	found.status = (enum report_status)record[AT_STATUS];
-	found.flags = (int32_t)(uint32_t)integer_read(record + AT_FLAGS, 4);
-	found.at_ms = (int64_t)integer_read(record + AT_TIME, 8);
-	found.session = (int64_t)integer_read(record + AT_SESSION, 8);
-	found.rollout = (int64_t)integer_read(record + AT_ROLLOUT, 8);
-	found.retry_after_ms = (int64_t)integer_read(record + AT_RETRY_AFTER, 8);
-	found.attempt = (int32_t)(uint32_t)integer_read(record + AT_ATTEMPT, 4);
+	found.flags = (int32_t)(uint32_t)bytes_get_integer(record + AT_FLAGS, 4);
+	found.at_ms = (int64_t)bytes_get_integer(record + AT_TIME, 8);
+	found.session = (int64_t)bytes_get_integer(record + AT_SESSION, 8);
+	found.rollout = (int64_t)bytes_get_integer(record + AT_ROLLOUT, 8);
+	found.retry_after_ms = (int64_t)bytes_get_integer(record + AT_RETRY_AFTER, 8);
+	found.attempt = (int32_t)(uint32_t)bytes_get_integer(record + AT_ATTEMPT, 4);
 
 	for (size_t i = 0; i < EVENT_STRINGS; i++) {
 		const char *text;
-		size_t bytes;
 
-		if (length - at < EVENT_STRING_OVERHEAD) {
-			return OTA_ERR_INVALID;
-		}
-		bytes = (size_t)integer_read(record + at, 2);
-		at += 2;
-		text = (const char *)record + at;
-		/* topic_utf8_valid() refuses zero bytes inside. */
-		if (bytes >= length - at || text[bytes] != '\0' || !topic_utf8_valid(text, bytes)) {
+		if (bytes_get_string(record, length, EVENT_STRING_PREFIX, &at, &text) != OTA_OK) {
 			return OTA_ERR_INVALID;
 		}
 		memcpy((char *)&found + event_strings[i], &text, sizeof(text));
-		at += bytes + 1;
 	}
 	if (at != length) {
 		return OTA_ERR_INVALID;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ota/wire/bytes.h"
 #include "ota/wire/topic.h"
 
 /*
@@ -16,7 +17,8 @@ enum {
 	FLAG_GONE = 1,
 	FLAG_LIVE = 2,
 	HEAD_SIZE = 4,
-	STRING_OVERHEAD = 5,
+	STRING_PREFIX = 4,
+	STRING_OVERHEAD = STRING_PREFIX + 1,
 };
 
 static const size_t warm_numbers[] = {
@@ -59,23 +61,6 @@ static const char *string_of(const struct warm_record *record, size_t n)
 	return text;
 }
 
-static void integer_write(uint8_t *out, uint64_t value, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++) {
-		out[i] = (uint8_t)(value >> (8 * i));
-	}
-}
-
-static uint64_t integer_read(const uint8_t *in, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < bytes; i++) {
-		value |= (uint64_t)in[i] << (8 * i);
-	}
-	return value;
-}
-
 size_t warm_size(const struct warm_record *record)
 {
 	size_t size = FIXED_SIZE;
@@ -99,7 +84,7 @@ void warm_encode(const struct warm_record *record, uint8_t *out)
 		int64_t value;
 
 		memcpy(&value, (const char *)record + warm_numbers[i], sizeof(value));
-		integer_write(at, (uint64_t)value, 8);
+		bytes_put_integer(at, (uint64_t)value, 8);
 		at += 8;
 	}
 	for (size_t i = 0; i < STRINGS; i++) {
@@ -110,11 +95,11 @@ void warm_encode(const struct warm_record *record, uint8_t *out)
 			continue;
 		}
 		there |= (uint16_t)(1U << i);
-		integer_write(at, length, 4);
-		memcpy(at + 4, text, length + 1);
+		bytes_put_integer(at, length, STRING_PREFIX);
+		memcpy(at + STRING_PREFIX, text, length + 1);
 		at += length + STRING_OVERHEAD;
 	}
-	integer_write(out + 2, there, 2);
+	bytes_put_integer(out + 2, there, 2);
 }
 
 /* Has the record what its kind needs? */
@@ -154,35 +139,26 @@ enum ota_err warm_decode(const uint8_t *bytes, size_t length, struct warm_record
 	found.kind = (enum warm_kind)bytes[0];
 	found.gone = (bytes[1] & FLAG_GONE) != 0;
 	found.live = (bytes[1] & FLAG_LIVE) != 0;
-	there = integer_read(bytes + 2, 2);
+	there = bytes_get_integer(bytes + 2, 2);
 	if (there >> STRINGS) {
 		return OTA_ERR_INVALID;
 	}
 	for (size_t i = 0; i < NUMBERS; i++) {
-		int64_t value = (int64_t)integer_read(bytes + at, 8);
+		int64_t value = (int64_t)bytes_get_integer(bytes + at, 8);
 
 		memcpy((char *)&found + warm_numbers[i], &value, sizeof(value));
 		at += 8;
 	}
 	for (size_t i = 0; i < STRINGS; i++) {
 		const char *text;
-		size_t size;
 
 		if (!(there >> i & 1)) {
 			continue;
 		}
-		if (length - at < STRING_OVERHEAD) {
-			return OTA_ERR_INVALID;
-		}
-		size = (size_t)integer_read(bytes + at, 4);
-		at += 4;
-		text = (const char *)bytes + at;
-		/* topic_utf8_valid() refuses zero bytes inside. */
-		if (size >= length - at || text[size] != '\0' || !topic_utf8_valid(text, size)) {
+		if (bytes_get_string(bytes, length, STRING_PREFIX, &at, &text) != OTA_OK) {
 			return OTA_ERR_INVALID;
 		}
 		memcpy((char *)&found + warm_strings[i], &text, sizeof(text));
-		at += size + 1;
 	}
 	if (at != length || !is_complete(&found)) {
 		return OTA_ERR_INVALID;
