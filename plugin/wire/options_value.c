@@ -66,13 +66,20 @@ enum ota_err option_name(
 												: OTA_ERR_INVALID;
 }
 
-/* The place of the word in a list of `count` words. */
+_Static_assert(sizeof(enum signature_policy) == sizeof(unsigned)
+		&& sizeof(enum device_identity) == sizeof(unsigned)
+		&& sizeof(enum enroll) == sizeof(unsigned)
+		&& sizeof(enum intercept_push) == sizeof(unsigned)
+		&& sizeof(enum acl_other_topics) == sizeof(unsigned),
+	"what option_word() writes");
+
+/* A word of the list: its place goes into the field, an enum.  Places without a word are nothing that can be said. */
 static enum ota_err option_word(
-	const char *value, const char *const *words, size_t count, size_t *at)
+	void *field, const char *value, const char *const *words, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(words[i], value) == 0) {
-			*at = i;
+	for (unsigned i = 0; i < count; i++) {
+		if (words[i] && strcmp(words[i], value) == 0) {
+			memcpy(field, &i, sizeof(i));
 			return OTA_OK;
 		}
 	}
@@ -87,15 +94,10 @@ enum ota_err option_signature_policy(
 		[SIGNATURE_POLICY_ARTIFACT] = "artifact",
 		[SIGNATURE_POLICY_BOTH] = "both",
 	};
-	size_t at = 0;
-	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
 
-	(void)field;
+	(void)options;
 	(void)detail;
-	if (err == OTA_OK) {
-		options->signature_policy = (enum signature_policy)at;
-	}
-	return err;
+	return option_word(field, value, words, sizeof(words) / sizeof(words[0]));
 }
 
 enum ota_err option_device_identity(
@@ -105,30 +107,23 @@ enum ota_err option_device_identity(
 		[DEVICE_IDENTITY_CLIENTID] = "clientid",
 		[DEVICE_IDENTITY_USERNAME] = "username",
 	};
-	size_t at = 0;
-	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
 
-	(void)field;
+	(void)options;
 	(void)detail;
-	if (err == OTA_OK) {
-		options->device_identity = (enum device_identity)at;
-	}
-	return err;
+	return option_word(field, value, words, sizeof(words) / sizeof(words[0]));
 }
 
 enum ota_err option_enroll(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {
-	static const char *const words[] = { [ENROLL_AUTO] = "auto", [ENROLL_KNOWN] = "known" };
-	size_t at = 0;
-	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
+	static const char *const words[] = {
+		[ENROLL_AUTO] = "auto",
+		[ENROLL_KNOWN] = "known",
+	};
 
-	(void)field;
+	(void)options;
 	(void)detail;
-	if (err == OTA_OK) {
-		options->enroll = (enum enroll)at;
-	}
-	return err;
+	return option_word(field, value, words, sizeof(words) / sizeof(words[0]));
 }
 
 enum ota_err option_intercept_push(
@@ -138,30 +133,23 @@ enum ota_err option_intercept_push(
 		[INTERCEPT_PUSH_DENY] = "deny",
 		[INTERCEPT_PUSH_STAGE] = "stage",
 	};
-	size_t at = 0;
-	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
 
-	(void)field;
+	(void)options;
 	(void)detail;
-	if (err == OTA_OK) {
-		options->intercept_push = (enum intercept_push)at;
-	}
-	return err;
+	return option_word(field, value, words, sizeof(words) / sizeof(words[0]));
 }
 
 enum ota_err option_acl_other_topics(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {
-	static const char *const words[] = { "defer", "allow" };
-	size_t at = 0;
-	enum ota_err err = option_word(value, words, sizeof(words) / sizeof(words[0]), &at);
+	static const char *const words[] = {
+		[ACL_OTHER_DEFER] = "defer",
+		[ACL_OTHER_ALLOW] = "allow",
+	};
 
-	(void)field;
+	(void)options;
 	(void)detail;
-	if (err == OTA_OK) {
-		options->acl_other_topics = at == 0 ? ACL_OTHER_DEFER : ACL_OTHER_ALLOW;
-	}
-	return err;
+	return option_word(field, value, words, sizeof(words) / sizeof(words[0]));
 }
 
 /* Decimal digits only, no sign, in [min, max]; `*rest` is what follows them. */
