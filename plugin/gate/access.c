@@ -54,8 +54,8 @@ static bool overhears(const struct gate *gate, const struct mosquitto_evt_acl_ch
 static int deny_overhearing(struct gate *gate, const struct mosquitto_evt_acl_check *check)
 {
 	emit_denied(gate, check->client, check->topic,
-		"a client may subscribe by name to its own notify topic only, a gateway (ota.assign_gateway) and "
-		"users of control_users to others'");
+		"a client may subscribe by name to its own notify topic only; to those of others, a gateway "
+		"(ota.assign_gateway) or a user in control_users");
 	return MOSQ_ERR_ACL_DENIED;
 }
 

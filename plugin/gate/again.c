@@ -22,6 +22,18 @@ bool again_allowed(const struct gate *gate)
 	return !gate->again.away || (now_ms >= gate->again.since_ms && now_ms < gate->again.until_ms);
 }
 
+/* Has it answered in the session in which it can be told?  What a gateway says of itself is no answer of its devices. */
+static bool has_answered(const struct gate *gate, const struct session *session, const char *device)
+{
+	const struct via_child *child;
+
+	if (session->device == NULL || strcmp(session->device, device) == 0) {
+		return session->answered;
+	}
+	child = via_child_of(&gate->via, session->device, device);
+	return child != NULL && child->answered;
+}
+
 void again_claim(struct gate *gate, struct change *change)
 {
 	const struct session *session;
@@ -40,7 +52,7 @@ void again_claim(struct gate *gate, struct change *change)
 	notice->offer = change;
 	/* It may be here already, and have answered before this came. */
 	session = deliver_target(gate, change, &listening);
-	if (session != NULL && session->answered) {
+	if (session != NULL && has_answered(gate, session, change->device)) {
 		told_notice_drop(&gate->deliver.told, notice);
 	} else if (session != NULL && listening) {
 		again_returned(gate, session, change->device);

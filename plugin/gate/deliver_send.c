@@ -105,12 +105,12 @@ void deliver_answered(struct gate *gate, const char *device)
 	}
 }
 
-void deliver_session_ends(struct gate *gate, const struct session *session)
+void deliver_session_ends(struct gate *gate, const struct session *session, const char *device)
 {
-	struct told_notice *notice =
-		session->device == NULL ? NULL : told_notice_of(&gate->deliver.told, session->device);
+	struct told_notice *notice = told_notice_of(&gate->deliver.told, device);
 
-	if (notice != NULL && notice->answered && notice->session == session->number) {
+	/* The end of an older session says nothing about what was told in a newer one. */
+	if (notice != NULL && notice->answered && notice->session <= session->number) {
 		told_notice_drop(&gate->deliver.told, notice);
 	}
 }

@@ -69,6 +69,7 @@ static struct gate_refusals *refusals_of(struct gate *gate, const char *client_i
 	return &gate->refusals[(hash ^ hash >> 16) % GATE_LIMITS];
 }
 
+/* True: the buckets had a token for it. */
 static bool emit_refusal(struct gate *gate, const struct event *refusal)
 {
 	char text[sizeof(((struct ota_why *)NULL)->text) + 64];
@@ -88,7 +89,7 @@ static bool emit_refusal(struct gate *gate, const struct event *refusal)
 	}
 	if (emit_event(gate, &event) != OTA_OK) {
 		gate->counters.events_lost++;
-		return false;
+		return true; /* all the more a case for the log */
 	}
 	refusals->suppressed = 0;
 	return true;

@@ -34,7 +34,9 @@ static void end_session(struct gate *gate, struct session *session, const char *
 		emit_or_lose(gate, &event);
 	}
 	via_end(gate, session, reason);
-	deliver_session_ends(gate, session);
+	if (session->device != NULL) {
+		deliver_session_ends(gate, session, session->device);
+	}
 	sessions_end(&gate->sessions, session);
 	limit_keep(&gate->limits, session->client_id, &session->reports);
 	session->reports = (struct limit){ 0 };

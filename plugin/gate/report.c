@@ -93,13 +93,19 @@ static enum ota_err append(struct gate *gate, const struct session *session, con
 }
 
 /* The device has answered.  A gateway can take back only what went through its own session. */
-static void answered(struct gate *gate, const struct session *session, const char *child)
+static void answered(struct gate *gate, struct session *session, const char *child)
 {
 	const struct told_notice *notice;
+	struct via_child *known;
 
 	if (child == NULL) {
+		session->answered = true;
 		deliver_answered(gate, session->device);
 		return;
+	}
+	known = via_child_of(&gate->via, session->device, child);
+	if (known != NULL) {
+		known->answered = true;
 	}
 	notice = told_notice_of(&gate->deliver.told, child);
 	if (notice != NULL
@@ -169,7 +175,6 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message, 
 	if (err == OTA_OK
 		&& (report.status != REPORT_IDLE
 			|| again_runs_it(gate, child != NULL ? child : session->device, report.version))) {
-		session->answered = session->answered || child == NULL;
 		answered(gate, session, child);
 	}
 	status_report_free(&report);

@@ -185,6 +185,7 @@ void via_end(struct gate *gate, struct session *gateway, const char *reason)
 
 		event.text = reason;
 		emit_or_lose(gate, &event);
+		deliver_session_ends(gate, gateway, child->device);
 		drop_child(&gate->via, child);
 	}
 }

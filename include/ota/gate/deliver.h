@@ -87,8 +87,11 @@ void deliver_wait(struct deliver *deliver, struct change *change);
 /* The device answered: copies of its notice that are still queued somewhere are stale. */
 void deliver_answered(struct gate *gate, const char *device);
 
-/* The session is over: a notice that was answered in it is forgotten.  Until then the same offer is not told again. */
-void deliver_session_ends(struct gate *gate, const struct session *session);
+/*
+ * The session in which the device could be told is over, its own or its gateway's: a notice that was answered by then is forgotten.
+ * Until then the same offer is not told again.
+ */
+void deliver_session_ends(struct gate *gate, const struct session *session, const char *device);
 
 /* The device can be told again, in its own session or its gateway's: send the recall that it is owed. */
 void deliver_owed(struct gate *gate, struct session *session, const char *device);

@@ -24,7 +24,7 @@ void emit_or_lose(struct gate *gate, struct event *event);
 void emit_denied(
 	struct gate *gate, const struct mosquitto *client, const char *topic, const char *reason);
 
-/* The same of a client that may be gone by now.  True: it was recorded, so that it may be logged too. */
+/* The same of a client that may be gone by now.  True: the rate leaves room for it, so that it may be logged too. */
 bool emit_denied_named(
 	struct gate *gate, const char *client_id, const char *topic, const char *reason);
 

@@ -17,7 +17,7 @@ struct limit {
 };
 
 struct limit_rule {
-	int64_t burst;      /* tokens of a full bucket; 1..10^6 */
+	int64_t burst;      /* tokens of a full bucket; 1..2*10^6 */
 	int64_t per_minute; /* tokens that come back; 1..10^6 */
 };
 

@@ -35,6 +35,7 @@ struct via_child {
 	const char *device;            /* inside the key */
 	struct limit reports;          /* how often may be reported for it */
 	bool listening;                /* the store was told that it can be reached */
+	bool answered;                 /* in this session: more was said of it than that it is idle */
 	char key[];                    /* gateway, a line end, device */
 };
 

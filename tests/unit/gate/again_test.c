@@ -237,6 +237,42 @@ static void test_here_already(void **state)
 	fixture_free(f);
 }
 
+/* Behind a gateway: its own answer is none of its devices', and theirs are not one another's. */
+static void test_each_device_of_a_gateway_answers_for_itself(void **state)
+{
+	static const char busy[] = "{\"version\":\"1.0.0\",\"status\":\"APPLYING\"}";
+	struct mosquitto hub = { .id = "hub", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_new(false);
+	struct change *gateways = change_new(CHANGE_GATEWAYS);
+	(void)state;
+
+	assert_non_null(gateways);
+	gateways->text = strdup("hub");
+	push(f, gateways);
+	give_release(f);
+	set_live(f, true);
+	database(f, false, HOUR_MS);
+	fixture_tick(20);
+	hub.sub_count = 1;
+	fixture_message(&hub, "devices/hub/ota/status", busy, 1);
+	fixture_message(&hub, "devices/b1/ota/status", report, 1);
+	fixture_message(&hub, "devices/b2/ota/status", busy, 1);
+	fixture_tick(20);
+	fixture_forget(f);
+	for (int i = 1; i <= 2; i++) {
+		struct change *change = new_offer(i == 1 ? "b1" : "b2", 1);
+
+		change->kind = CHANGE_CLAIM;
+		change->via = strdup("hub");
+		push(f, change);
+	}
+	later(f, 100);
+	later(f, AGAIN_AFTER_MS);
+	assert_int_equal(fixture_events(f, EVENT_TOLD), 1);
+	assert_string_equal(fixture_last(f, EVENT_TOLD)->device, "b1");
+	fixture_free(f);
+}
+
 /* Told by this process, and the database goes away afterwards. */
 static void test_without_a_restart(void **state)
 {
@@ -293,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_told_again_once),
 		cmocka_unit_test(test_not_told),
 		cmocka_unit_test(test_here_already),
+		cmocka_unit_test(test_each_device_of_a_gateway_answers_for_itself),
 		cmocka_unit_test(test_without_a_restart),
 		cmocka_unit_test(test_kept_is_not_sent),
 	};

@@ -88,6 +88,43 @@ static void spoil_device_deaf(struct change *offer)
 	offer->device = strdup("deaf");
 }
 
+/* What was answered is kept for that session only, in whichever session the answer came. */
+static void test_answered_is_forgotten(void **state)
+{
+	static const char busy[] = "{\"version\":\"1.0.0\",\"status\":\"DOWNLOADING\"}";
+	struct mosquitto client = { .id = "d1", .protocol_version = 4, .clean_session = true };
+	struct mosquitto hub = { .id = "hub", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&client);
+	struct change *gateways = change_new(CHANGE_GATEWAYS);
+	struct change *beacon = new_offer("b1", 1);
+	(void)state;
+
+	assert_non_null(gateways);
+	gateways->text = strdup("hub");
+	push(f, gateways);
+	push(f, new_offer("d1", 1));
+	fixture_tick(20);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	fixture_disconnect(&client, 0);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	fixture_message(&client, "devices/d1/ota/status", busy, 1);
+	fixture_disconnect(&client, 0);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 0);
+
+	hub.sub_count = 1;
+	fixture_message(&hub, "devices/b1/ota/status", "{\"version\":\"1.0.0\"}", 1);
+	fixture_tick(20);
+	beacon->via = strdup("hub");
+	push(f, beacon);
+	fixture_tick(20);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	fixture_message(&hub, "devices/b1/ota/status", busy, 1);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	fixture_disconnect(&hub, 0);
+	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 0);
+	fixture_free(f);
+}
+
 static void test_refused_offers(void **state)
 {
 	static const struct {
@@ -337,6 +374,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_notice),
+		cmocka_unit_test(test_answered_is_forgotten),
 		cmocka_unit_test(test_refused_offers),
 		cmocka_unit_test(test_halt_overtakes),
 		cmocka_unit_test(test_recall_once),

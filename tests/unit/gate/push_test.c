@@ -177,6 +177,24 @@ static void what_is_refused(void **state)
 	}
 }
 
+/* No room for the record is no reason to be silent. */
+static void a_full_outbox_still_logs(void **state)
+{
+	struct fixture *f = staging(false);
+	struct mosquitto client = { .id = "desk", .username = "backend", .protocol_version = 4 };
+	char shown[64];
+	bool retain;
+
+	(void)state;
+	take_result = OTA_ERR_UNAVAILABLE;
+	f->append_result = OTA_ERR_FULL;
+	assert_int_equal(publish(&client, fleet_topic, update, 1, shown, &retain), MOSQ_ERR_UNKNOWN);
+	assert_int_equal(fixture_events(f, EVENT_DENIED), 0);
+	assert_int_equal(fake_log_count("is refused: the update cannot be taken now"), 1);
+	f->append_result = OTA_OK;
+	fixture_free(f);
+}
+
 static void answer(struct fixture *f, const char *reason)
 {
 	struct change *change = change_new(CHANGE_PUSHED);
@@ -215,6 +233,7 @@ int main(void)
 		cmocka_unit_test(only_of_those_who_may),
 		cmocka_unit_test(a_will_is_no_push),
 		cmocka_unit_test(what_is_refused),
+		cmocka_unit_test(a_full_outbox_still_logs),
 		cmocka_unit_test(answers_are_for_the_record),
 	};
 
