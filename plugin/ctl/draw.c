@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ota/ctl/print.h"
+#include "ota/wire/json.h"
 #include "ota/wire/time.h"
 
 enum {
@@ -42,25 +43,6 @@ static struct screen screen_now(void)
 	return screen;
 }
 
-static const cJSON *member(const cJSON *object, const char *name)
-{
-	return cJSON_GetObjectItemCaseSensitive(object, name);
-}
-
-static int64_t number_of(const cJSON *object, const char *name)
-{
-	const cJSON *item = member(object, name);
-
-	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
-}
-
-static const char *text_of(const cJSON *object, const char *name)
-{
-	const char *text = cJSON_GetStringValue(member(object, name));
-
-	return text ? text : "";
-}
-
 /* What a line of a stage is made of, with the widths that all lines share. */
 struct figures {
 	int64_t good;
@@ -79,10 +61,10 @@ struct widths {
 
 static struct figures figures_of(const cJSON *stage)
 {
-	struct figures figures = { .good = number_of(stage, "succeeded"),
-		.all = number_of(stage, "added"),
-		.bad = number_of(stage, "failed") + number_of(stage, "rejected"),
-		.busy = number_of(stage, "in_flight") };
+	struct figures figures = { .good = member_number(stage, "succeeded"),
+		.all = member_number(stage, "added"),
+		.bad = member_number(stage, "failed") + member_number(stage, "rejected"),
+		.busy = member_number(stage, "in_flight") };
 
 	/* Latecomers of earlier stages are served in later ones. */
 	if (figures.all < figures.good + figures.bad) {
@@ -107,7 +89,7 @@ static struct widths widths_of(const cJSON *stages)
 	cJSON_ArrayForEach(stage, stages) {
 		struct figures figures = figures_of(stage);
 		char label[PRINT_CELL_SIZE];
-		size_t width = print_width(print_cell(member(stage, "label"), label));
+		size_t width = print_width(print_cell(json_member(stage, "label"), label));
 
 		width = width > LABEL_MAX ? LABEL_MAX : width;
 		widths.label = width > widths.label ? width : widths.label;
@@ -138,6 +120,7 @@ static void make_bar(const struct figures *figures, size_t cells, char bar[BAR_M
 static void write_numbers(
 	const struct figures *figures, const struct widths *widths, char *out, size_t size)
 {
+	/* GCC refuses snprintf() here: it takes widths that come as arguments for two thousand million. */
 	FILE *text = fmemopen(out, size, "w");
 
 	out[0] = '\0';
@@ -152,14 +135,14 @@ static void write_numbers(
 static void draw_stage(const cJSON *stage, const struct widths *widths, size_t columns)
 {
 	struct figures figures = figures_of(stage);
-	const char *state = text_of(stage, "state");
+	const char *state = member_text(stage, "state");
 	char label[PRINT_CELL_SIZE];
 	char numbers[LINE_SIZE];
 	char bar[BAR_MAX + 1] = "";
 	size_t used;
 	size_t cells = 0;
 
-	(void)print_cell(member(stage, "label"), label);
+	(void)print_cell(json_member(stage, "label"), label);
 	print_clip(label, widths->label);
 	write_numbers(&figures, widths, numbers, sizeof(numbers));
 	used = 2 + widths->label + 1 + STATE + 2; /* with the brackets of the bar */
@@ -183,8 +166,8 @@ static void until(const cJSON *data, char *out, size_t size)
 	int64_t left;
 
 	out[0] = '\0';
-	if (time_parse_rfc3339(text_of(data, "next_at"), &at) != OTA_OK
-		|| time_parse_rfc3339(text_of(data, "now"), &now) != OTA_OK) {
+	if (time_parse_rfc3339(member_text(data, "next_at"), &at) != OTA_OK
+		|| time_parse_rfc3339(member_text(data, "now"), &now) != OTA_OK) {
 		return;
 	}
 	left = at > now ? (at - now + 999) / 1000 : 0;
@@ -211,13 +194,13 @@ static void draw_head(const cJSON *data, size_t columns)
 	char fleet[PRINT_CELL_SIZE];
 	char version[PRINT_CELL_SIZE];
 	char line[LINE_SIZE];
-	const char *state = text_of(data, "state");
+	const char *state = member_text(data, "state");
 	size_t room;
 
-	(void)print_cell(member(data, "fleet"), fleet);
-	(void)print_cell(member(data, "version"), version);
-	(void)snprintf(line, sizeof(line), "rollout %" PRId64 ": %s to fleet %s", number_of(data, "id"),
-		version, fleet);
+	(void)print_cell(json_member(data, "fleet"), fleet);
+	(void)print_cell(json_member(data, "version"), version);
+	(void)snprintf(line, sizeof(line), "rollout %" PRId64 ": %s to fleet %s",
+		member_number(data, "id"), version, fleet);
 	room = strlen(state) + 2;
 	print_clip(line, columns > room ? columns - room : 0);
 	(void)printf("%s, %s%s%s\n", line, print_state_colour(state), state, print_colour_end());
@@ -226,8 +209,8 @@ static void draw_head(const cJSON *data, size_t columns)
 /* The stages that are shown: all, or as many as fit, with the open one and the next. */
 static void choose_stages(const cJSON *data, int room, int *first, int *count)
 {
-	const int all = cJSON_GetArraySize(member(data, "stages"));
-	const int open = (int)number_of(data, "stage"); /* from 1; 0: none */
+	const int all = cJSON_GetArraySize(json_member(data, "stages"));
+	const int open = (int)member_number(data, "stage"); /* from 1; 0: none */
 
 	room = room < 1 ? 1 : room;
 	*count = all < room ? all : room;
@@ -239,7 +222,7 @@ static void choose_stages(const cJSON *data, int room, int *first, int *count)
 int draw_rollout(const cJSON *data, double rate)
 {
 	const struct screen screen = screen_now();
-	const cJSON *stages = member(data, "stages");
+	const cJSON *stages = json_member(data, "stages");
 	const struct widths widths = widths_of(stages);
 	char line[LINE_SIZE];
 	char words[PRINT_CELL_SIZE];
@@ -252,12 +235,12 @@ int draw_rollout(const cJSON *data, double rate)
 	for (int i = first; i < first + count; i++) {
 		draw_stage(cJSON_GetArrayItem(stages, i), &widths, screen.columns);
 	}
-	(void)print_cell(member(data, "next_action"), words);
+	(void)print_cell(json_member(data, "next_action"), words);
 	until(data, when, sizeof(when));
 	(void)snprintf(line, sizeof(line), "  %.1f a minute%s%s%s", rate, *words ? "; next: " : "",
 		words, *words ? when : "");
 	draw_line(line, screen.columns);
-	(void)print_cell(member(data, "reason"), words);
+	(void)print_cell(json_member(data, "reason"), words);
 	(void)snprintf(line, sizeof(line), "  %s", words);
 	draw_line(line, screen.columns);
 	return count + 3;

@@ -46,9 +46,10 @@ struct mosq_ctrl {
 	char *tls_engine_kpass_sha1;
 };
 
-_Static_assert(offsetof(struct mosq_ctrl, host) == 16 && offsetof(struct mosq_ctrl, username) == 48
-		&& offsetof(struct mosq_ctrl, tls_engine_kpass_sha1) == 144,
-	"the layout that all versions share on machines with 64 bits");
+_Static_assert(sizeof(void *) != 8
+		|| (offsetof(struct mosq_ctrl, host) == 16 && offsetof(struct mosq_ctrl, username) == 48
+			&& offsetof(struct mosq_ctrl, tls_engine_kpass_sha1) == 144),
+	"the layout that all versions share, checked on machines with 64 bits");
 
 __attribute__((visibility("default"))) int ctrl_main(
 	int argc, char *argv[], struct mosq_ctrl *ctrl);

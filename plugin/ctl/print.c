@@ -129,7 +129,20 @@ const char *print_cell(const cJSON *value, char out[PRINT_CELL_SIZE])
 	return out;
 }
 
-/* Characters, which is what a terminal shows as columns for nearly all names. */
+int64_t member_number(const cJSON *object, const char *name)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
+}
+
+const char *member_text(const cJSON *object, const char *name)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+	return text ? text : "";
+}
+
 size_t print_width(const char *text)
 {
 	size_t width = 0;

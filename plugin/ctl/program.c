@@ -88,7 +88,7 @@ static void print_groups(FILE *out)
 	const struct verb *verbs = verb_table(&count);
 
 	for (size_t i = 0; i < count; i++) {
-		(void)fprintf(out, "  %-8s%-9s %s\n", verbs[i].group, verbs[i].name, verbs[i].summary);
+		(void)fprintf(out, "  %-8s%-12s %s\n", verbs[i].group, verbs[i].name, verbs[i].summary);
 	}
 }
 

@@ -28,20 +28,6 @@ struct watch {
 	size_t count;
 };
 
-static int64_t number_of(const cJSON *object, const char *name)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-	return cJSON_IsNumber(item) ? (int64_t)item->valuedouble : 0;
-}
-
-static const char *text_of(const cJSON *object, const char *name)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-
-	return text ? text : "";
-}
-
 /* Devices that finished in a minute, over the last minute. */
 static double rate_of(struct watch *watch, int64_t finished)
 {
@@ -74,14 +60,14 @@ static void describe(const cJSON *data, char line[LINE_SIZE])
 	(void)snprintf(line, LINE_SIZE,
 		"rollout %" PRId64 " %s stage=%.40s succeeded=%" PRId64 " failed=%" PRId64 " busy=%" PRId64
 		" cohort=%" PRId64 ": %.120s",
-		number_of(data, "id"), text_of(data, "state"), *label ? label : "-",
-		number_of(data, "succeeded"), number_of(data, "failed"), number_of(data, "in_progress"),
-		number_of(data, "cohort"), words);
+		member_number(data, "id"), member_text(data, "state"), *label ? label : "-",
+		member_number(data, "succeeded"), member_number(data, "failed"),
+		member_number(data, "in_progress"), member_number(data, "cohort"), words);
 }
 
 static void show(struct watch *watch, const struct task *task, const cJSON *data)
 {
-	double rate = rate_of(watch, number_of(data, "succeeded") + number_of(data, "failed"));
+	double rate = rate_of(watch, member_number(data, "succeeded") + member_number(data, "failed"));
 	char line[LINE_SIZE];
 
 	describe(data, line);

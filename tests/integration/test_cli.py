@@ -312,8 +312,10 @@ def test_bad_command_lines(offline):
 
 
 def test_help_and_man_page_name_every_command(offline):
-    listed = [line[:20].split() for line in offline.run("--help").splitlines() if re.match(r"  [a-z ]{8}[a-z]+ {2,}", line)]
-    assert len(listed) >= 30
+    lines = [line for line in offline.run("--help").splitlines() if re.match(r"  [a-z ]{8}[a-z]", line)]
+    listed = [line[:22].split() for line in lines]
+    assert len(listed) >= 40
+    assert all(line[22] == " " and line[23] != " " for line in lines), "what it does begins in one column"
     page = (ROOT / "plugin" / "ctl" / "mosquitto_ota.1").read_text()
     for words in listed:
         assert offline.run(*words, "--help").startswith("usage: "), words

@@ -22,6 +22,10 @@ bool print_terminal(void);
 /* A value as one line of safe text, times cut to seconds; returns `out`. */
 const char *print_cell(const cJSON *value, char out[PRINT_CELL_SIZE]);
 
+/* A member of an answer; 0 and "" when it is absent or of another kind. */
+int64_t member_number(const cJSON *object, const char *name);
+const char *member_text(const cJSON *object, const char *name);
+
 /* Characters of UTF-8 text, which is what a terminal shows as columns for nearly all names. */
 size_t print_width(const char *text);
 
