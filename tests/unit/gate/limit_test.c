@@ -139,6 +139,11 @@ static void each_device_of_a_gateway_has_its_own(void **state)
 	assert_int_equal(
 		fixture_message(&hub, "devices/b-1/ota/status", report, 1), MOSQ_ERR_ACL_DENIED);
 	assert_int_equal(fixture_message(&hub, "devices/b-2/ota/status", report, 1), MOSQ_ERR_SUCCESS);
+	/* The gateway comes back: what it says first of each device is free, and the bucket is as it was. */
+	fixture_disconnect(&hub, 0);
+	assert_int_equal(fixture_message(&hub, "devices/b-1/ota/status", report, 1), MOSQ_ERR_SUCCESS);
+	assert_int_equal(
+		fixture_message(&hub, "devices/b-1/ota/status", report, 1), MOSQ_ERR_ACL_DENIED);
 	/* What is no report makes nobody a device, and is the gateway's own. */
 	for (int n = 0; n < 20; n++) {
 		snprintf(name, sizeof(name), "devices/c-%d/ota/status", n);

@@ -61,6 +61,46 @@ static void test_only_gateways_report_for_others(void **state)
 	fixture_free(f);
 }
 
+/* Another device's notify topic by its very name, plain and shared; what has wildcards is the monitors'. */
+static void test_only_gateways_and_operators_subscribe_to_others(void **state)
+{
+	static const char *const foreign[] = { "devices/dev-1/ota/available",
+		"$share/g/devices/dev-1/ota/available" };
+	static const char *const harmless[] = { "devices/spy/ota/available",
+		"$share/g/devices/spy/ota/available", "devices/+/ota/available",
+		"$share/g/devices/+/ota/available", "$share/g/#", "$share/devices/dev-1", "$share/g",
+		"devices/dev-1/ota/status", "devices/dev-1/ota/available/x", "fleet/north/ota/available" };
+	struct mosquitto spy = { .id = "spy", .protocol_version = 4, .clean_session = true };
+	struct mosquitto hub = { .id = "hub-1", .protocol_version = 4, .clean_session = true };
+	struct mosquitto desk = { .id = "d", .username = "desk", .protocol_version = 4 };
+	struct fixture *f = fixture_new_with(false, "control_users", "desk");
+	(void)state;
+
+	for (size_t i = 0; i < 2; i++) { /* nobody has said who is a gateway */
+		assert_int_equal(fixture_acl(&spy, MOSQ_ACL_SUBSCRIBE, foreign[i], NULL), MOSQ_ERR_SUCCESS);
+	}
+	set_gateways(f, "hub-1");
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(
+			fixture_acl(&spy, MOSQ_ACL_SUBSCRIBE, foreign[i], NULL), MOSQ_ERR_ACL_DENIED);
+		assert_string_equal(fixture_last(f, EVENT_DENIED)->topic, foreign[i]);
+		assert_string_equal(fixture_last(f, EVENT_DENIED)->client, "spy");
+		assert_int_equal(
+			fixture_acl(&spy, MOSQ_ACL_UNSUBSCRIBE, foreign[i], NULL), MOSQ_ERR_SUCCESS);
+		assert_int_equal(fixture_acl(&hub, MOSQ_ACL_SUBSCRIBE, foreign[i], NULL), MOSQ_ERR_SUCCESS);
+		assert_int_equal(
+			fixture_acl(&desk, MOSQ_ACL_SUBSCRIBE, foreign[i], NULL), MOSQ_ERR_SUCCESS);
+	}
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+		assert_int_equal(
+			fixture_acl(&spy, MOSQ_ACL_SUBSCRIBE, harmless[i], NULL), MOSQ_ERR_SUCCESS);
+	}
+	assert_int_equal(fixture_events(f, EVENT_DENIED), 2);
+	set_gateways(f, NULL);
+	assert_int_equal(fixture_acl(&hub, MOSQ_ACL_SUBSCRIBE, foreign[0], NULL), MOSQ_ERR_ACL_DENIED);
+	fixture_free(f);
+}
+
 static void test_events_name_device_and_gateway(void **state)
 {
 	struct mosquitto hub = { .id = "hub-1", .protocol_version = 4, .clean_session = true };
@@ -182,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_gateways_report_for_others),
+		cmocka_unit_test(test_only_gateways_and_operators_subscribe_to_others),
 		cmocka_unit_test(test_events_name_device_and_gateway),
 		cmocka_unit_test(test_a_gateway_that_subscribes_later),
 		cmocka_unit_test(test_notice_and_recall_through_the_gateway),
