@@ -26,9 +26,9 @@ struct told_notice {
 	int64_t session;
 	int64_t deadline_ms; /* wall clock; 0: none */
 	int32_t attempt;
-	bool
-		answered; /* no copy may be delivered any more; kept so that the same offer is not told again in this session */
-	bool sent;    /* by this process */
+	/* No copy may be delivered any more; kept so that the same offer is not told again in this session. */
+	bool answered;
+	bool sent;                   /* by this process */
 	struct notice_digest digest; /* of the payload that was sent, byte for byte */
 	struct change *offer;        /* to tell it again, owned; NULL: it is not */
 	int64_t again_us;            /* when, on the monotonic clock; 0: it does not wait for that */

@@ -31,8 +31,8 @@ enum change_kind {
 struct change {
 	enum change_kind kind;
 	char *device; /* OFFER, RECALL; RESPONSE, PUSHED: the MQTT client that asked */
-	char *
-		topic; /* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown; PUSHED: where it was published */
+	/* OFFER, RECALL: topic it subscribed to when last seen, NULL: unknown; PUSHED: where it was published */
+	char *topic;
 	char *fleet; /* OFFER: facts for the last check of eligibility */
 	char *hardware;
 	char *via;     /* OFFER, RECALL: the device's gateway, NULL: none */

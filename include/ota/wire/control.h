@@ -37,8 +37,8 @@ struct control_command {
 struct control_request {
 	char *client; /* MQTT client id: where the answer goes */
 	char *user;   /* the authenticated user name */
-	char *
-		topic; /* where an update was published instead of a request (wire/push.h); NULL: CONTROL_TOPIC */
+	/* Where an update was published instead of a request (wire/push.h); NULL: CONTROL_TOPIC. */
+	char *topic;
 	cJSON *root;
 	size_t count;
 	struct control_command commands[CONTROL_COMMANDS_MAX];

@@ -52,7 +52,7 @@ struct options {
 	size_t control_users_count;
 	char *broker_name;
 	enum intercept_push intercept_push;
-	int32_t reports_per_minute; /* of one client; default 6000; 0: no limit */
+	int32_t reports_per_minute; /* of one device; default 6000; 0: no limit */
 	enum acl_other_topics acl_other_topics;
 	int64_t outbox_max_bytes;      /* default 1 GiB */
 	int32_t outbox_sync_ms;        /* default 1000 */

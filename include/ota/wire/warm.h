@@ -18,8 +18,8 @@ enum {
 };
 
 enum warm_kind {
-	WARM_OWNER =
-		1, /* device: the broker's name; topic: where the database is; version: which one it is */
+	/* device: the broker's name; topic: where the database is; version: which one it is */
+	WARM_OWNER = 1,
 	WARM_CONTACT,  /* at_ms: the database was last there */
 	WARM_GATEWAYS, /* text: the clients that may speak for other devices, a line each */
 	WARM_RELEASE, /* id and the columns of ota.release, to be verified again; text: the envelope; signature: as hex */
