@@ -413,15 +413,45 @@ static int wait_verdict(struct task *task, const char *version)
 	return status;
 }
 
+/* Everything else that could be said is in the envelope, and signed.  False: said so. */
+static bool envelope_alone(const struct task *task)
+{
+	static const struct {
+		const char *member;
+		const char *option;
+	} others[] = {
+		{ "version", "--version" },
+		{ "url", "--url" },
+		{ "file", "--file" },
+		{ "sequence", "--sequence" },
+		{ "release_notes", "--notes" },
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		if (cJSON_GetObjectItemCaseSensitive(task->members, others[i].member)) {
+			(void)task_fail(
+				"release add with an envelope takes no %s: the signed manifest says it; accepted is "
+				"--signature",
+				others[i].option);
+			return false;
+		}
+	}
+	return true;
+}
+
 int release_add(struct task *task)
 {
 	const char *envelope = text_of(task, "envelope");
 	char version[128] = "";
 	cJSON *data = NULL;
-	cJSON *members = envelope ? from_envelope(envelope, version, sizeof(version))
-							  : from_signature(task, version, sizeof(version));
+	cJSON *members;
 	int status = EXIT_NOT_DONE;
 
+	if (envelope && !envelope_alone(task)) {
+		return EXIT_USAGE;
+	}
+	members = envelope ? from_envelope(envelope, version, sizeof(version))
+					   : from_signature(task, version, sizeof(version));
 	if (members && (!text_of(task, "signature") || put_signature(task, members))) {
 		status = task_ask(task, "add_release", members, &data);
 	}

@@ -304,6 +304,7 @@ def test_bad_command_lines(offline):
             (("release", "sign", "--key", "good.key", "--version", "1.0.0", "--sequence", "0", "--url", "https://h/f", "--file", "fw"), 1,
              "sequence"),
             (("release", "verify", "nowhere", "--trusted-keys", "."), 1, "no usable key"),
+            (("release", "add", "1.0.0.json", "--notes", "fixes"), 2, "takes no --notes: the signed manifest says it; accepted is --signature"),
             (("release", "add", "--version", "1.0.0"), 1, "needs <envelope>, or --version, --url, --file and --signature")):
         error = offline.fails(*words, status=status)
         assert text in error, (words, error)
