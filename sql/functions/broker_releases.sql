@@ -62,8 +62,9 @@ BEGIN
       WHERE o.release_id = i_release_id AND o.state = 'scheduled' AND r.state = 'submitted';
     PERFORM ota.rollout_step(o.rollout_id, 'halt', format('release %s %s: %s', r.version,
                CASE r.state WHEN 'submitted' THEN 'was rejected' ELSE 'no longer verifies' END, i_reason), i_broker)
-       FROM ota.rollout o
-      WHERE o.release_id = i_release_id AND o.state IN ('scheduled', 'running', 'paused', 'completed');
+       FROM (SELECT x.rollout_id FROM ota.rollout x
+              WHERE x.release_id = i_release_id AND x.state IN ('scheduled', 'running', 'paused', 'completed')
+              ORDER BY x.rollout_id OFFSET 0) o;
 END
 $$;
 COMMENT ON FUNCTION ota.broker_release_verdict IS 'Plugin: what verification said of a release';

@@ -85,25 +85,26 @@ END
 $$;
 COMMENT ON FUNCTION ota.fallback_begin(ota.rollout, text, text, text) IS 'Internal: begin the way back from a halted rollout';
 
-CREATE OR REPLACE FUNCTION ota.fallback_lock(i_rollout_id bigint)
+CREATE OR REPLACE FUNCTION ota.fallback_lock(i_rollout_id bigint, i_version text)
 RETURNS ota.rollout
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- Hold a rollout's fleet and then the fleet's rollouts, in the order in which everybody takes them.  Returns the rollout as it
--- is then; nothing but nulls when there is none.
+-- Hold a rollout's fleet, the release to return to (null: the plan's fallback), and then the fleet's rollouts, in the order in which
+-- everybody takes them: a revocation holds the release before its rollouts.  Returns the rollout as it is then; nothing but nulls
+-- when there is none.
 DECLARE
     r  ota.rollout;
 BEGIN
-    PERFORM 1 FROM ota.fleet f
-      WHERE f.fleet = (SELECT o.fleet FROM ota.rollout o WHERE o.rollout_id = i_rollout_id) FOR NO KEY UPDATE;
+    SELECT * INTO r FROM ota.rollout o WHERE o.rollout_id = i_rollout_id;
+    PERFORM 1 FROM ota.fleet f WHERE f.fleet = r.fleet FOR NO KEY UPDATE;
+    PERFORM 1 FROM ota.release l WHERE l.version = coalesce(i_version, r.options ->> 'fallback') ORDER BY l.release_id FOR SHARE;
     PERFORM 1 FROM ota.rollout o
-      WHERE o.fleet = (SELECT x.fleet FROM ota.rollout x WHERE x.rollout_id = i_rollout_id) AND o.device_id IS NULL
-        AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
+      WHERE o.fleet = r.fleet AND o.device_id IS NULL AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
       ORDER BY o.rollout_id FOR UPDATE;
     SELECT * INTO r FROM ota.rollout o WHERE o.rollout_id = i_rollout_id;
     RETURN r;
 END
 $$;
-COMMENT ON FUNCTION ota.fallback_lock(bigint) IS 'Internal: hold what the way back from a rollout changes';
+COMMENT ON FUNCTION ota.fallback_lock(bigint, text) IS 'Internal: hold what the way back from a rollout changes';
 
 CREATE OR REPLACE FUNCTION ota.controller_fallback(i_rollout_id bigint)
 RETURNS bigint
@@ -111,14 +112,13 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Begin the way back from a halted rollout whose plan names one, now that a device runs its release.  Returns the number of the
 -- new rollout; 0 when it is no longer wanted, or not possible any more (which is written down).
 DECLARE
-    r        ota.rollout := ota.fallback_lock(i_rollout_id);
+    r        ota.rollout := ota.fallback_lock(i_rollout_id, NULL);
     back     text := r.options ->> 'fallback';
     problem  text;
 BEGIN
     IF r.state IS DISTINCT FROM 'halted' OR NOT r.fallback_due THEN
         RETURN 0;
     END IF;
-    PERFORM 1 FROM ota.release l WHERE l.version = back FOR SHARE;
     problem := ota.fallback_refused(r, back);
     IF problem IS NOT NULL THEN
         PERFORM ota.fallback_give_up(r.rollout_id, back, problem);
@@ -145,7 +145,8 @@ CREATE OR REPLACE FUNCTION ota.fallback_after_halt(i_rollout ota.rollout)
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- What a halt means for the way back.  i_rollout: as it was before the step, whose caller holds it.  The rollout itself is begun by
--- the controller, which takes the fleet's lock first; here it is only noted, so that a restart forgets nothing.
+-- the controller, which takes the fleet's lock first; here it is only noted, so that a restart forgets nothing.  Whatever goes
+-- wrong here is said, and the halt stands.
 DECLARE
     back     text := i_rollout.options ->> 'fallback';
     problem  text;
@@ -165,6 +166,8 @@ BEGIN
                back, l.version)
       FROM ota.release l
      WHERE r.rollout_id = i_rollout.rollout_id AND l.release_id = r.release_id;
+EXCEPTION WHEN OTHERS THEN
+    PERFORM ota.fallback_give_up(i_rollout.rollout_id, back, SQLERRM);
 END
 $$;
 COMMENT ON FUNCTION ota.fallback_after_halt(ota.rollout) IS 'Internal: note that the way back is wanted, or why there is none';

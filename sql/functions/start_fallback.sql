@@ -21,7 +21,7 @@ BEGIN
     IF start_fallback.version IS NOT NULL THEN
         PERFORM ota.check_version('version', start_fallback.version);
     END IF;
-    r := ota.fallback_lock(start_fallback.id);
+    r := ota.fallback_lock(start_fallback.id, start_fallback.version);
     IF r.rollout_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'P0002', MESSAGE = format('there is no rollout %s', coalesce(start_fallback.id::text, '(null)')),
             HINT = 'The rollouts are in the view ota.rollout_progress.';
@@ -43,7 +43,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('rollout %s of fleet "%s" is %s', other.rollout_id, r.fleet, other.state),
             HINT = 'A fleet has one active rollout at a time; cancel it first.';
     END IF;
-    PERFORM 1 FROM ota.release l WHERE l.version = target FOR SHARE;
     problem := ota.fallback_refused(r, target);
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('rollout %s has no way back to %s: %s', r.rollout_id, target, problem),

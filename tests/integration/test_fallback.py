@@ -1,8 +1,10 @@
 """After a halt devices that run the halted release are returned to the one that the plan names."""
 
+import threading
+
 import pytest
 
-from harness import stays, wait_for
+from harness import Database, stays, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -89,3 +91,29 @@ def test_without_a_way_back_it_says_why(site):
     assert (notice["version"], notice["rollout"]) == ("1.0.2", fallback)
     told.update(notice)
     site.wait_rollout(fallback, "completed")
+
+
+def test_the_way_back_and_a_revocation_take_turns(site):
+    """Both take the release before its rollouts: neither is ended for a deadlock."""
+    site.release("1.5.0")
+    site.release("1.0.1")
+    site.device("dev-001")
+    plan = site.quick_plan()
+    rollout = site.start_rollout("default", "1.5.0", plan)
+    site.wait_rollout(rollout, "running")
+    site.order("halt", rollout)
+    result = []
+    with Database(site.db.server, site.db.name) as revoking, Database(site.db.server, site.db.name) as returning:
+        revoking.execute("BEGIN")
+        revoking.execute("SELECT 1 FROM ota.release WHERE version = '1.0.1' FOR UPDATE")
+        waiting = threading.Thread(target=lambda: result.append(returning.refused("SELECT ota.start_fallback(%s, 'x', '1.0.1')", rollout)))
+        waiting.start()
+        try:
+            wait_for(lambda: site.db.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT ota.start_fallback%%'"
+                                           " AND datname = %s", site.db.name) == 1, 10, "it waits for the release")
+            revoking.execute("SELECT 1 FROM ota.rollout ORDER BY rollout_id FOR UPDATE NOWAIT")
+            revoking.execute("SELECT ota.revoke_release('1.0.1', 'burns')")
+        finally:
+            revoking.execute("COMMIT")
+            waiting.join(20)
+    assert result == [f"rollout {rollout} has no way back to 1.0.1: release 1.0.1 is revoked, not verified: burns"]

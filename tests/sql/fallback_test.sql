@@ -167,6 +167,17 @@ SELECT ota.controller_fallback(:e) AS z \gset
 SELECT results_eq(format('SELECT s.label, r.any_time FROM ota.rollout r JOIN ota.rollout_stage s USING (rollout_id) WHERE r.rollout_id = %s ORDER BY s.stage', :z),
     $$ VALUES ('a', false), ('b', false) $$, 'after an emergency the way back is staged');
 
+-- Whatever goes wrong with the way back, a halt is a halt
+SELECT ota.cancel_rollout(:z, 'x'), ota.cancel_rollout(:e, 'x'), pg_temp.release('1.7.0', 19), pg_temp.release('1.4.3', 20) \g /dev/null
+SELECT ota.define_plan('r', :stages, options => '{"fallback": "1.4.3"}');
+SELECT pg_temp.begin('r', '1.7.0') AS y \gset
+BEGIN;
+CREATE OR REPLACE FUNCTION ota.fallback_refused(i_rollout ota.rollout, i_version text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE division_by_zero; END $$;
+SELECT is(ota.halt_rollout(:y, 'smoke'), 'halted', 'an error in the way back does not prevent the halt');
+SELECT matches(pg_temp.next(:y), '^no return to 1.4.3: division_by_zero; waits for', 'and is said');
+SELECT is(count(*), 1::bigint, 'and written down') FROM ota.event WHERE kind = 'fallback_refused' AND rollout_id = :y AND detail ->> 'reason' = 'division_by_zero';
+ROLLBACK;
+
 -- Approval stays another's to give
 SELECT throws_ok(format('SELECT ota.advance_rollout(%s)', :m), '55000', NULL, 'as any rollout');
 
