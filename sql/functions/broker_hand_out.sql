@@ -144,7 +144,7 @@ RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bi
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- The devices that this broker has told and that have not answered, as broker_claim() gave them: what it keeps for a start
     -- without the database.
-    SELECT u.device_id, u.rollout_id, u.attempt, r.release_id, s.label, (extract(epoch FROM u.deadline) * 1000)::bigint,
+    SELECT u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, r.release_id), s.label, (extract(epoch FROM u.deadline) * 1000)::bigint,
            d.fleet::text, d.hardware, d.version, d.sequence, d.notify_topic, false, d.gateway
       FROM ota.device_update u
       JOIN ota.rollout r ON r.rollout_id = u.rollout_id

@@ -57,7 +57,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
     UPDATE ota.device_update u
        SET state = 'pending', attempt = u.attempt + 1, error = NULL, finished_at = NULL, notified_at = NULL, granted_at = NULL,
-           deadline = NULL, ready = d.listening
+           deadline = NULL, ready = d.listening, step_release_id = NULL
       FROM ota.rollout r, ota.device d
      WHERE u.rollout_id = i_rollout_id AND u.state = 'cancelled' AND u.error = 'RECALLED'
        AND r.rollout_id = u.rollout_id AND d.device_id = u.device_id AND d.fleet = r.fleet;

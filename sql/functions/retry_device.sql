@@ -50,7 +50,7 @@ BEGIN
     UPDATE ota.device_update
        SET state = 'pending', attempt = u.attempt + 1, retries_used = 0, attempts_failed = 0, error = NULL, not_before = NULL,
            granted_at = NULL, retell_at = NULL, recall = false, notified_at = NULL, deadline = NULL, finished_at = NULL,
-           ready = d.listening
+           ready = d.listening, step_release_id = NULL
      WHERE rollout_id = u.rollout_id AND device_id = u.device_id;
     -- What an operator's resume had forgiven, or the pacing had seen, may have been this failure.
     UPDATE ota.rollout_stage

@@ -62,6 +62,8 @@ SELECT ota.rollout_step(:r, 'start', NULL, 'controller'), pg_temp.open_stage(:r,
 SELECT results_eq('SELECT device_id, release_id FROM ota.broker_claim(''broker'', 100) ORDER BY 1',
     format('VALUES (''mid-1'', %s::bigint), (''new-1'', %1$s), (''old-1'', %s), (''old-2'', %2$s)', :r20, :r15), 'the first stone, or the release itself');
 SELECT results_eq('SELECT target_version, step, final_version FROM ota.broker_read(ARRAY[''old-1'', ''mid-1'']) ORDER BY n', $$ VALUES ('1.5.0', true, '2.0.0'), ('2.0.0', false, '2.0.0') $$, 'what is expected of it');
+SELECT results_eq('SELECT device_id, release_id FROM ota.broker_claims(''broker'') ORDER BY 1',
+    format('VALUES (''mid-1'', %s::bigint), (''new-1'', %1$s), (''old-1'', %s), (''old-2'', %2$s)', :r20, :r15), 'which is what it would tell again without the database');
 SELECT is(detail ->> 'step', '1.5.0', 'written down') FROM ota.event WHERE kind = 'notified' AND device_id = 'old-1';
 -- A stone that is revoked is taken back, and the device waits for another one
 UPDATE ota.device_update SET state = 'downloading' WHERE rollout_id = :r AND device_id = 'old-2';
@@ -78,6 +80,7 @@ SELECT ota.halt_rollout(:r, 'x') \g /dev/null
 SELECT is(version, '1.5.0', 'a recall names the stone') FROM ota.broker_recalls('broker', 10) WHERE device_id = 'old-1';
 -- Half of the way, and the next half
 SELECT ota.resume_rollout(:r) \g /dev/null
+SELECT is(step_release_id, NULL, 'one that waits again is on no stone') FROM ota.device_update WHERE rollout_id = :r AND device_id = 'old-1';
 UPDATE ota.device SET version = '1.5.0', sequence = 15 WHERE device_id = 'old-1';
 SELECT ota.controller_grant(:r, 100) \g /dev/null
 SELECT results_eq('SELECT device_id, release_id FROM ota.broker_claim(''broker'', 100) WHERE device_id LIKE ''old%'' ORDER BY 1', format('VALUES (''old-1'', %s::bigint)', :r18), 'the next stone');
