@@ -18,6 +18,8 @@ SELECT u.device_id, d.fleet::text AS fleet, d.hardware, d.attributes ->> 'site' 
            THEN CASE u.state WHEN 'failed' THEN 'it failed' WHEN 'rolled_back' THEN 'it went back to the old version'
                              WHEN 'timed_out' THEN 'it kept silent beyond its deadline' WHEN 'rejected' THEN 'it declined'
                              ELSE 'its update was taken back' END || coalesce(': ' || u.error, '')
+                || CASE WHEN d.quarantined_at IS NULL THEN ''
+                        ELSE format('; it is in quarantine since %s: ota.unquarantine_device', date_trunc('second', d.quarantined_at)) END
            WHEN u.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
            THEN CASE WHEN NOT d.connected THEN 'it is away, and was last ' || u.state
                      WHEN u.state = 'notified' THEN 'it was told and has not begun'
@@ -54,8 +56,20 @@ SELECT u.device_id, d.fleet::text AS fleet, d.hardware, d.attributes ->> 'site' 
                       WHERE u.ready AND x.site = u.site
                         AND (x.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
                           OR x.state = 'pending' AND x.granted_at IS NOT NULL)) p ON u.site <> ''
- WHERE u.state <> 'succeeded' AND d.version IS DISTINCT FROM l.version;
-COMMENT ON VIEW ota.stuck_devices IS 'Devices in rollouts that do not run what these bring, each with the reason; ask for a rollout, a fleet or a device';
+ WHERE u.state <> 'succeeded' AND d.version IS DISTINCT FROM l.version
+UNION ALL
+-- Those that no stage has taken in, because they are in quarantine.
+SELECT d.device_id::text, d.fleet::text, d.hardware, d.attributes ->> 'site', d.version, l.version, r.rollout_id, r.state, NULL, NULL, NULL,
+       d.quarantined_at, format('it is in quarantine since %s: %s failed updates in a row; ota.unquarantine_device lets it take part again',
+           date_trunc('second', d.quarantined_at), d.failures)
+  FROM ota.device d
+  JOIN ota.fleet f ON f.fleet = d.fleet
+  JOIN ota.rollout r ON r.fleet = d.fleet AND r.device_id IS NULL AND r.state IN ('running', 'paused', 'completed')
+   AND (r.only_from IS NULL OR r.only_from = d.version)
+  JOIN ota.release l ON l.release_id = r.release_id AND l.version = coalesce(d.pinned_version, f.pinned_version, l.version)
+ WHERE d.quarantined_at IS NOT NULL AND d.version IS DISTINCT FROM l.version
+   AND NOT EXISTS (SELECT FROM ota.device_update u WHERE u.rollout_id = r.rollout_id AND u.device_id = d.device_id);
+COMMENT ON VIEW ota.stuck_devices IS 'Devices that do not run what their rollouts bring, those left out in quarantine included, each with the reason; ask for a rollout, a fleet or a device';
 COMMENT ON COLUMN ota.stuck_devices.device_id IS 'The device';
 COMMENT ON COLUMN ota.stuck_devices.fleet IS 'Its fleet';
 COMMENT ON COLUMN ota.stuck_devices.hardware IS 'Its model';
@@ -64,8 +78,8 @@ COMMENT ON COLUMN ota.stuck_devices.version IS 'What it runs now';
 COMMENT ON COLUMN ota.stuck_devices.wanted IS 'What the rollout brings';
 COMMENT ON COLUMN ota.stuck_devices.rollout_id IS 'The rollout';
 COMMENT ON COLUMN ota.stuck_devices.rollout_state IS 'Where that stands';
-COMMENT ON COLUMN ota.stuck_devices.state IS 'State of the device''s update';
+COMMENT ON COLUMN ota.stuck_devices.state IS 'State of the device''s update; null: it is left out';
 COMMENT ON COLUMN ota.stuck_devices.attempt IS 'Number of its present or last attempt';
 COMMENT ON COLUMN ota.stuck_devices.error IS 'The code that it or the broker gave';
-COMMENT ON COLUMN ota.stuck_devices.since IS 'Away, waiting, told or finished since then';
+COMMENT ON COLUMN ota.stuck_devices.since IS 'Away, waiting, told, finished or in quarantine since then';
 COMMENT ON COLUMN ota.stuck_devices.reason IS 'Why it does not run it, in words';

@@ -46,7 +46,13 @@ SELECT results_eq('SELECT device_id, fleet, failures, version, rollout_id, faile
     format($$ VALUES ('dev-1', 'f', 3, '1.0.0', %s::bigint, '1.5.0', 'failed', 'NO_GPS') $$, :r5), 'the view');
 
 -- Left out --------------------------------------------------------------------------------------------------------------
-SELECT matches(reason, '^in quarantine since .*: 3 failed updates in a row$', 'preview says why') FROM ota.preview_rollout('f', '1.6.0', 'p') WHERE NOT included;
+SELECT results_eq($$ SELECT device_id, reason ~ '^in quarantine since .*: 3 failed updates in a row$' FROM ota.preview_rollout('f', '1.6.0', 'p') WHERE NOT included $$,
+    $$ VALUES ('dev-1', true) $$, 'preview leaves it out, and says why');
+SELECT is(count(*), 3::bigint, 'and nobody else') FROM ota.preview_rollout('f', '1.6.0', 'p') WHERE included;
+CREATE FUNCTION pg_temp.why(rollout bigint) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT regexp_replace(reason, 'since [^ ]+ [^ :]+:[^ :]+:[^ :]+', 'since then') FROM ota.stuck_devices WHERE device_id = 'dev-1' AND rollout_id = rollout
+$$;
+SELECT results_eq(format('SELECT pg_temp.why(%s)', :r5), ARRAY['it failed: NO_GPS; it is in quarantine since then: ota.unquarantine_device'], 'who asks for stuck devices is told');
 SELECT throws_matching(format('SELECT ota.retry_device(%s, ''dev-1'', ''x'')', :r5), 'device "dev-1" is in quarantine since', 'no retry');
 SELECT throws_matching('SELECT ota.pin_device(''dev-1'', ''1.6.0'', ''x'')', 'cannot be given 1.6.0: in quarantine since', 'no pin to what it would have to be given');
 SELECT lives_ok('SELECT ota.pin_device(''dev-1'', ''1.0.0'', ''x'')', 'what it runs is no update');
@@ -59,8 +65,14 @@ SELECT throws_ok(format('SELECT ota.unquarantine_device(%s)', given), code, mess
 SELECT ota.start_rollout('f', '1.6.0', 'p') AS r6 \gset
 SELECT ota.rollout_step(:r6, 'start', NULL, 'controller'), pg_temp.open_stage(:r6, 1), pg_temp.open_stage(:r6, 2) \g /dev/null
 SELECT is_empty(format('SELECT 1 FROM ota.device_update WHERE rollout_id = %s AND device_id = ''dev-1''', :r6), 'a rollout goes on without it');
+SELECT results_eq(format('SELECT pg_temp.why(%s)', :r6),
+    ARRAY['it is in quarantine since then: 3 failed updates in a row; ota.unquarantine_device lets it take part again'], 'and it is said to be stuck for that');
+UPDATE ota.device SET pinned_version = '1.0.0' WHERE device_id = 'dev-1';
+SELECT is_empty(format('SELECT pg_temp.why(%s)', :r6), 'who is pinned to another version is not stuck');
+UPDATE ota.device SET pinned_version = NULL WHERE device_id = 'dev-1';
 SELECT ota.unquarantine_device('dev-1', 'a new battery');
 SELECT is(pg_temp.count_of('dev-1'), '0', 'the count begins anew');
+SELECT results_eq(format('SELECT pg_temp.why(%s)', :r6), ARRAY['it waits for its turn'], 'it is in quarantine no longer');
 SELECT is(state, 'pending', 'it joins what is open to everybody') FROM ota.device_update WHERE rollout_id = :r6 AND device_id = 'dev-1';
 SELECT is(detail ->> 'reason', 'a new battery', 'written down') FROM ota.event WHERE kind = 'device_unquarantined' AND detail ->> 'by' = session_user;
 
