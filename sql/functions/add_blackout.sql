@@ -7,7 +7,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Tell no device of the fleet of updates from from_at (included) to until_at (excluded), whatever its windows say.  What has begun
 -- goes on; emergencies and pins of single devices are told all the same.
 -- fleet: must exist; null: every fleet, those to come too.  from_at may be past, until_at not.  reason: why, required.
--- Returns its number; the same span again has the same one, and changes nothing.
+-- Returns its number; the same span again has the same one, and changes nothing.  Those of the same fleet that are over for more
+-- than a year are removed: the audit log keeps them.
 -- Errors: 22023 an argument is not acceptable; P0002 no such fleet; 54000 too many blackouts.
 #variable_conflict use_column
 DECLARE
@@ -50,6 +51,7 @@ BEGIN
             MESSAGE = coalesce(format('fleet "%s" has 50 blackouts ahead', add_blackout.fleet), '50 blackouts of all fleets are ahead'),
             HINT = 'There are at most 50 that are not over; ota.remove_blackout removes one.';
     END IF;
+    DELETE FROM ota.blackout b WHERE b.fleet IS NOT DISTINCT FROM add_blackout.fleet AND b.until_at < now() - interval '1 year';
     INSERT INTO ota.blackout (fleet, from_at, until_at, reason, added_by)
     VALUES (add_blackout.fleet, add_blackout.from_at, add_blackout.until_at, why, ota.actor())
     RETURNING blackout_id INTO id;

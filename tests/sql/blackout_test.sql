@@ -61,6 +61,13 @@ SELECT results_eq(format('SELECT * FROM ota.blackout_state(%L, %L)', fleet, at),
     ('g', '2027-01-10Z', NULL, NULL, 'another fleet''s')) AS c (fleet, at, until, reason, why);
 DELETE FROM ota.blackout;
 
+-- They do not pile up
+INSERT INTO ota.blackout (fleet, from_at, until_at, reason)
+SELECT fleet, now() - ago - interval '1 hour', now() - ago, 'past' FROM (VALUES ('f', interval '366 days'), ('f', interval '364 days'), ('g', interval '366 days'), (NULL, interval '366 days')) AS b (fleet, ago);
+SELECT ota.add_blackout('f', now(), now() + interval '1 hour', 'peak') \g /dev/null
+SELECT results_eq('SELECT fleet::text, count(*) FROM ota.blackout GROUP BY 1 ORDER BY 1', $$ VALUES ('f', 2::bigint), ('g', 1), (NULL, 1) $$, 'those of the fleet that are over for a year are gone');
+DELETE FROM ota.blackout;
+
 -- What it holds back --------------------------------------------------------------------------------------------------
 SELECT pg_temp.devices('f', 'dev', 4, '1.0.0');
 SELECT pg_temp.release('1.5.0', 15), pg_temp.release('1.6.0', 16) \g /dev/null
