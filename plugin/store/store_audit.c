@@ -15,6 +15,7 @@
 #include "ota/base/clock.h"
 #include "ota/wire/change.h"
 
+#include "outbox_internal.h"
 #include "store_internal.h"
 
 enum {
@@ -63,19 +64,29 @@ static void write_noted(struct store *store)
 	const size_t length = strlen(store->audit_heads);
 	char temporary[4200];
 	char path[4200];
-	bool written;
+	bool written = false;
+	int code;
 	int fd;
 
 	path_of(store, "", path, sizeof(path));
 	path_of(store, ".new", temporary, sizeof(temporary));
 	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	written = fd >= 0 && write(fd, store->audit_heads, length) == (ssize_t)length;
 	if (fd >= 0) {
+		ssize_t n = write(fd, store->audit_heads, length);
+
+		if (n >= 0 && n != (ssize_t)length) {
+			errno = ENOSPC;
+		}
+		written = n == (ssize_t)length;
+		code = errno;
 		(void)close(fd);
+		errno = code;
 	}
 	written = written && rename(temporary, path) == 0;
 	if (!written && !store->audit_unwritten) {
-		logring_printf(store->log, LOG_LEVEL_WARNING, "cannot write '%s' (error %d)", path, errno);
+		logring_printf(store->log, LOG_LEVEL_WARNING,
+			"cannot write '%s': %s; a restart will not know how far the audit log was", path,
+			outbox_errno_text(errno));
 	}
 	store->audit_unwritten = !written;
 }

@@ -357,6 +357,9 @@ void warm_each(struct warm *warm, enum warm_kind kind,
 		if (warm_decode(entry->payload, entry->size, &record) || !see(context, &record)) {
 			return;
 		}
+		if (!warm->entries) { /* given up meanwhile, `next` with all the others */
+			return;
+		}
 	}
 }
 
@@ -380,6 +383,9 @@ void warm_mark_end(struct warm *warm, enum warm_kind kind)
 				.kind = record.kind, .gone = true, .id = record.id, .device = record.device
 			};
 			warm_put(warm, &record);
+		}
+		if (!warm->entries) { /* given up meanwhile, `next` with all the others */
+			return;
 		}
 	}
 }
