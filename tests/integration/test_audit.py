@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import wait_for
+from harness import Database, wait_for
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 SQL = pathlib.Path(__file__).resolve().parents[2] / "sql"
@@ -58,21 +58,38 @@ def test_an_older_log_keeps_its_rows_and_numbers(bare_site, prepared):
 
 def test_a_spoilt_note_is_said_and_made_anew(site):
     """Whatever lies where the heads are noted: the broker works, and notes again."""
-    site.device("dev-1")
+    device = site.device("dev-1")
     site.wait_device("dev-1", listening=True)
     note = site.folder / "state-broker-1" / "audit-heads"
     wait_for(note.exists, 10, "the heads are noted")
     for spoilt, line in (("no JSON at all", "audit-heads' is not readable"),
                          ('{"heads":[{"chain":"broker-1","position":"x","hash":"' + 64 * "0" + '"}]}', "heads of the audit log: "),
                          ('{"heads":[{"chain":"another","position":1,"hash":"' + 64 * "0" + '"}]}', "chain another at position 1: removed")):
+        device.disconnect()  # or the two of this name would drive each other out
         site.broker.stop()
         note.write_text(spoilt)
         site.broker.start()
         site.broker.wait_log(line)
-        site.device("dev-1")
+        device = site.device("dev-1")
         site.wait_device("dev-1", listening=True)
     site.broker.restart()
     wait_for(lambda: "broker-1" in note.read_text(), 10, "and again")
+
+
+def test_who_writes_waits_for_nobody(site):
+    """Everybody but the brokers takes a chain that is free: a transaction that stays open holds up no other."""
+    chains = "SELECT count(*) FROM ota.event_chain WHERE broker IS NULL"
+    with Database(site.db.server, site.db.name) as slow:
+        slow.execute("BEGIN")
+        slow.execute("SELECT ota.audit('slow', NULL, NULL, NULL)")
+        site.db.execute("SET lock_timeout = '5s'")
+        before = site.db.value(chains)
+        for _ in range(3):
+            site.db.execute("SELECT ota.audit('quick', NULL, NULL, NULL)")
+        assert site.db.value(chains) <= before + 1
+        slow.execute("COMMIT")
+    assert [event["kind"] for event in site.events() if event["kind"] in ("slow", "quick")] == ["slow", "quick", "quick", "quick"]
+    assert problems(site.db) == []
 
 
 def test_a_view_of_somebody_elses_stops_the_upgrade(bare_site):

@@ -55,7 +55,10 @@ SELECT is(replace(pg_temp.callable('ota_operator'), 'assign_gateway ', ''),
           || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_quarantine set_window start_fallback start_rollout unpin_device unpin_fleet unquarantine_device verify_audit window_state',
           'what an operator may call');
 SELECT ok(pg_temp.callable('ota_plugin') ~ 'broker_claim.*broker_write.*controller_grant.*rollout_step', 'what a broker may call');
-SELECT ok(pg_temp.callable('ota_plugin') !~ '\m(audit|actor|broker_join_all|device_update_guard)\M', 'what a broker may not call');
+SELECT is(string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname), 'rollout_step rollout_supersede_others', 'and what else, beyond what operators may: no helper')
+  FROM pg_proc p
+ WHERE p.pronamespace = 'ota'::regnamespace AND has_function_privilege('ota_plugin', p.oid, 'EXECUTE')
+   AND NOT has_function_privilege('ota_operator', p.oid, 'EXECUTE') AND p.proname !~ '^(broker|controller)_';
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p
                    WHERE p.pronamespace = 'ota'::regnamespace AND p.prosecdef
                      AND NOT coalesce('search_path=ota, pg_temp' = ANY (p.proconfig), false)$$,
