@@ -117,7 +117,7 @@ static enum ota_err start(
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
-	mosquitto_log_printf(MOSQ_LOG_INFO, "ota: version %s, broker name %s, %zu trusted keys",
+	mosquitto_log_printf(MOSQ_LOG_INFO, "ota: version %s, broker name %s, trusted keys: %zu",
 		OTA_VERSION, plugin->options.broker_name, keyring_count(keyring));
 	/* Whether it is so no plugin can see: MQTT lets every client choose its id. */
 	if (plugin->options.device_identity == DEVICE_IDENTITY_CLIENTID) {

@@ -14,8 +14,16 @@ enum {
 	RECALLS_MAX = 1000,
 };
 
-static void warn_open_directory(struct feed *feed)
+static void warn_keys(struct feed *feed)
 {
+	const size_t keys = keyring_count(feed->keyring);
+
+	if (keys > 0 && feed->options->signature_policy != SIGNATURE_POLICY_ARTIFACT
+		&& (size_t)feed->options->signature_threshold > keys) {
+		logring_printf(feed->log, LOG_LEVEL_WARNING,
+			"plugin_opt_signature_threshold is %d, usable keys in %s: %zu; no release can be verified until there are enough",
+			(int)feed->options->signature_threshold, feed->options->trusted_keys, keys);
+	}
 	if (keyring_directory_open(feed->options->trusted_keys)) {
 		logring_printf(feed->log, LOG_LEVEL_WARNING,
 			"key directory %s may be written by others: whoever puts a key there is trusted; chmod o-w",
@@ -33,7 +41,7 @@ struct feed *feed_new(const struct options *options, struct keyring *keyring, st
 		feed->keyring = keyring;
 		feed->changes = changes;
 		feed->log = log;
-		warn_open_directory(feed);
+		warn_keys(feed);
 	}
 	return feed;
 }
@@ -87,8 +95,9 @@ void feed_reload_keys(struct feed *feed, bool away)
 	}
 	keyring_free(feed->keyring);
 	feed->keyring = keyring;
-	warn_open_directory(feed);
-	logring_printf(feed->log, LOG_LEVEL_NOTICE, "%zu trusted keys read", keyring_count(keyring));
+	warn_keys(feed);
+	logring_printf(
+		feed->log, LOG_LEVEL_NOTICE, "trusted keys were read, usable: %zu", keyring_count(keyring));
 	if (away) {
 		feed_restore_releases(feed);
 	}

@@ -69,6 +69,12 @@ enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why *why)
 	char *message = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
 
+	/* libpq quotes what it cannot read, be it the password. */
+	if (!options && (strstr(conninfo, "pass") || strchr(conninfo, '@'))) {
+		ota_why_set(why, "libpq's reason may quote the password and is not shown; psql tells it");
+		PQfreemem(message);
+		return OTA_ERR_INVALID;
+	}
 	if (!options) {
 		ota_why_set(why, "%.*s", message ? (int)strcspn(message, "\n") : 13,
 			message ? message : "out of memory");

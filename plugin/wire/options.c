@@ -72,7 +72,7 @@ enum {
 
 static enum ota_err option_unknown(const char *key, struct ota_why *why)
 {
-	char known[240] = "";
+	char known[400] = ""; /* a test asks for the last name */
 	size_t used = 0;
 	const char *nearest = NULL;
 	size_t nearest_distance = 4; /* more letters than that are no slip of the finger */
@@ -159,6 +159,12 @@ static enum ota_err options_check(
 			"plugin_opt_acl_other_topics is missing: on Mosquitto 2.0 say `defer` (an"
 			" acl_file or another ACL plugin decides about other topics) or `allow` (this broker has"
 			" no ACL)");
+		return OTA_ERR_INVALID;
+	}
+	if (options->intercept_push == INTERCEPT_PUSH_STAGE && options->control_users_count == 0) {
+		ota_why_set(why,
+			"plugin_opt_intercept_push is 'stage' and plugin_opt_control_users names nobody: name the user"
+			" whose updates are to be staged, or take 'deny'");
 		return OTA_ERR_INVALID;
 	}
 	for (size_t i = 0; i < options->notify_topics_count; i++) {

@@ -19,6 +19,7 @@ REFUSED = {
     "notify topic with unknown field": ({"notify_topics": "fleet/{group}/ota"}, ["notify_topics", "{group}"]),
     "unknown answer for other topics": ({"acl_other_topics": "deny"}, ["acl_other_topics", "deny", "defer", "allow"]),
     "no answer for other topics": ({"acl_other_topics": None}, ["acl_other_topics", "defer", "allow"]),
+    "staged pushes of nobody": ({"intercept_push": "stage"}, ["intercept_push", "control_users", "deny"]),
     "no database": ({"database": None}, ["database"]),
     "no keys option": ({"trusted_keys": None}, ["trusted_keys"]),
     "missing key directory": ({"trusted_keys": "/nonexistent/keys.d"}, ["trusted_keys", "/nonexistent/keys.d"]),
@@ -34,6 +35,18 @@ def test_bad_option_is_one_clear_line(bare_site, case):
     assert not line.rstrip().endswith(".")
     about = [one for one in broker.log().splitlines() if words[0] in one]
     assert len(about) == 1, about
+
+
+@pytest.mark.parametrize("value", ("host=h password=first 53cr3t", "postgresql://ota:53cr3t@[h/ota"), ids=("words", "uri"))
+def test_a_database_that_cannot_be_read_shows_no_password(bare_site, value):
+    broker = bare_site.add_broker(start=False, database=value)
+    broker.refuses("plugin_opt_database", "libpq")
+    assert "53cr3t" not in broker.log()
+
+
+def test_a_threshold_above_the_number_of_keys_is_told(bare_site):
+    broker = bare_site.add_broker(signature_threshold="2")
+    broker.wait_log("signature_threshold is 2, usable keys in .*: 1; no release")
 
 
 def test_directory_without_a_usable_key(bare_site):

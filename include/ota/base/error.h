@@ -26,7 +26,7 @@ enum ota_err {
 
 /* One line for people: what, which value, what is accepted.  Lower case, no full stop. */
 struct ota_why {
-	char text[320];
+	char text[512];
 };
 
 /* Write the reason, cut to the size of the buffer; `why` may be NULL. */

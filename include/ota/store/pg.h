@@ -55,7 +55,7 @@ OTA_MUST_USE enum ota_err pg_connect_raw(
 	struct pg *pg, const char *conninfo, const char *broker, int64_t limit_ms, struct ota_why *why);
 void pg_disconnect(struct pg *pg);
 
-/* Is this a string that libpq can parse?  Touches no network. */
+/* Is this a string that libpq can parse?  Touches no network.  The reason never holds a password. */
 OTA_MUST_USE enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why *why);
 
 /*
