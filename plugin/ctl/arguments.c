@@ -116,7 +116,8 @@ static enum ota_err take_value(
 		break;
 	}
 	if (!value || !cJSON_AddItemToObject(members, argument->member, value)) {
-		ota_why_set(why, "%s is \"%s\"; accepted is %s", argument->name, text, accepted);
+		ota_why_set(why, "%s is \"%s\"; accepted is %s (%s)", argument->name, text, accepted,
+			argument->help);
 		return OTA_ERR_INVALID;
 	}
 	return OTA_OK;
@@ -235,8 +236,9 @@ enum ota_err verb_arguments(const struct verb *verb, struct connection *connecti
 			if (argument) {
 				err = take_value(argument, argv[i], object, why);
 			} else {
-				ota_why_set(why, "\"%s\" is one argument too many for %s%s%s", argv[i], verb->group,
-					*verb->group ? " " : "", verb->name);
+				ota_why_set(why,
+					"\"%s\" is one argument too many for %s%s%s; --help tells which it takes",
+					argv[i], verb->group, *verb->group ? " " : "", verb->name);
 				err = OTA_ERR_INVALID;
 			}
 		}
