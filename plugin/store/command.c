@@ -120,7 +120,8 @@ void commands_set_away(struct commands *commands, bool away)
 		for (size_t n = 0; n < request->count; n++) {
 			control_answer_error(&answers, request->commands[n].name,
 				request->commands[n].correlation,
-				"PostgreSQL is away: nothing was done; try again later", NULL);
+				"PostgreSQL is away: nothing was done; try again later, $SYS/broker/ota/database tells since when",
+				NULL);
 		}
 		answer(commands, request, &answers);
 		control_request_free(request);
