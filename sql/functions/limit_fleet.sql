@@ -34,6 +34,20 @@ BEGIN
        SET max_per_gateway = coalesce(limit_fleet.max_per_gateway, o.max_per_gateway),
            max_per_site = CASE WHEN limit_fleet.max_per_site IS NULL THEN o.max_per_site ELSE nullif(limit_fleet.max_per_site, 0) END
      WHERE o.fleet = f.fleet;
+    IF f.max_per_site IS NULL AND limit_fleet.max_per_site > 0 THEN
+        -- Who has joined without a cap and has no site is looked up like one of a site from now on, or it would wait behind sites that are
+        -- full, see ota.controller_site_candidates().  With the rollouts held no stage opens meanwhile.
+        PERFORM 1 FROM ota.rollout o
+          WHERE o.fleet = f.fleet AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
+          ORDER BY o.rollout_id FOR NO KEY UPDATE;
+        PERFORM 1 FROM ota.device_update u JOIN ota.rollout o ON o.rollout_id = u.rollout_id
+          WHERE o.fleet = f.fleet AND o.state IN ('running', 'paused', 'halted', 'completed') AND u.state <> 'succeeded' AND u.site IS NULL
+          ORDER BY u.device_id, u.rollout_id FOR UPDATE OF u;
+        UPDATE ota.device_update u SET site = ''
+          FROM ota.rollout o
+         WHERE o.rollout_id = u.rollout_id AND o.fleet = f.fleet AND o.state IN ('running', 'paused', 'halted', 'completed')
+           AND u.state <> 'succeeded' AND u.site IS NULL;
+    END IF;
     PERFORM ota.audit('fleet_limited', NULL, NULL, jsonb_build_object('fleet', f.fleet,
         'max_per_gateway', coalesce(limit_fleet.max_per_gateway, f.max_per_gateway), 'former_max_per_gateway', f.max_per_gateway,
         'max_per_site', CASE WHEN limit_fleet.max_per_site IS NULL THEN f.max_per_site ELSE nullif(limit_fleet.max_per_site, 0) END,

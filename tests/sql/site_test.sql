@@ -89,4 +89,15 @@ VALUES ('late-1', 'f', '1.0.0', true, true, 'broker', '{"site": "big"}'), ('late
 SELECT is(ota.broker_join('{late-1,late-2}'), 2, 'newcomers join');
 SELECT results_eq(format('SELECT site FROM ota.device_update WHERE rollout_id = %s AND device_id ~ ''late'' ORDER BY 1', :a), ARRAY['', 'big'], 'with their site');
 
+-- A cap that comes while a rollout is on: those without a site are not hidden behind a site that is full
+SELECT pg_temp.devices('h', 'dock', 30, '1.0.0'), pg_temp.devices('h', 'free', 3, '1.0.0');
+SELECT ota.set_attributes('dock-' || n, '{"site": "dock"}') FROM generate_series(1, 30) n \g /dev/null
+SELECT ota.start_rollout('h', '1.5.0', 'p') AS c \gset
+SELECT ota.rollout_step(:c, 'start', NULL, 'controller') \g /dev/null
+SELECT ota.controller_open_stage(:c, 1, 33, 32), ota.controller_open_stage(:c, 2, 33, 33) \g /dev/null
+SELECT ota.limit_fleet('h', NULL, 1, 'docks');
+SELECT ota.controller_grant(:c, 1) FROM generate_series(1, 10) \g /dev/null
+SELECT results_eq(format('SELECT site, count(*) FROM ota.device_update WHERE rollout_id = %s AND granted_at IS NOT NULL GROUP BY 1 ORDER BY 1', :c),
+    $$ VALUES ('', 3::bigint), ('dock', 1) $$, 'one of the site, and everybody who has none');
+
 SELECT * FROM finish();
