@@ -20,6 +20,11 @@ BEGIN
             HINT = coalesce('There are: ' || (SELECT string_agg(h.name, ', ' ORDER BY h.chain) FROM (SELECT * FROM ota.event_chain ORDER BY chain LIMIT 20) h) || '.', 'There is none yet.');
     ELSIF from_position < 1 THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('position %s is none', from_position), HINT = 'Positions begin with 1.';
+    ELSIF noted_hash IS NULL AND from_position > (SELECT h.position FROM ota.event_chain h WHERE h.name = of_chain) + 1 THEN
+        -- Nothing would be looked at, and no row means that nothing is wrong.
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('chain "%s" ends at position %s', of_chain, (SELECT h.position FROM ota.event_chain h WHERE h.name = of_chain)),
+            HINT = format('Accepted is a position up to that. If %s was there once, give its hash as well.', from_position);
     ELSIF noted_hash IS NOT NULL AND (from_position IS NULL OR noted_hash !~ '^[0-9A-Fa-f]{64}$') THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('"%s" is not the hash at a position', left(noted_hash, 80)),
             HINT = 'Give the position that was noted with it, and the hash as 64 hexadecimal digits.';

@@ -93,6 +93,8 @@ SELECT throws_ok('SELECT * FROM ota.verify_audit(''b1'', NULL, repeat(''0'', 64)
 SELECT throws_ok('SELECT * FROM ota.verify_audit(''nobody'')', 'P0002', 'the audit log has no chain "nobody"', 'no such chain');
 SELECT throws_ok('SELECT * FROM ota.verify_audit(NULL, 3)', '22023', 'the chain is missing', 'a position of what?');
 SELECT throws_ok('SELECT * FROM ota.verify_audit(''b1'', 0)', '22023', NULL, 'before the beginning');
+SELECT throws_ok('SELECT * FROM ota.verify_audit(''b1'', 22)', '22023', 'chain "b1" ends at position 20', 'nothing looked at is not nothing wrong');
+SELECT is_empty('SELECT * FROM ota.verify_audit(''b1'', 21)', 'what followed the end, were there something');
 -- Whoever owns the database can write the whole chain anew.  Only what was noted elsewhere shows it.
 SELECT is(pg_temp.after($$
     WITH RECURSIVE w AS (
