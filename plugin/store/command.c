@@ -181,6 +181,12 @@ static void answer_sql_error(struct control_answers *answers, const struct contr
 	if (strcmp(error->state, "57014") == 0) {
 		(void)snprintf(text, sizeof(text), "the command took longer than %d s: nothing was done",
 			COMMAND_STATEMENT_MS / 1000);
+	} else if (!error->hint[0]
+		&& (strcmp(error->state, "22007") == 0 || strcmp(error->state, "22008") == 0)) {
+		/* PostgreSQL's own words for a time that it cannot read say what is wrong, and not what is right. */
+		(void)snprintf(text, sizeof(text),
+			"%s. Accepted are times such as 2026-12-20 00:00+01, spans such as 2 hours, times of day such as 02:00",
+			error->message);
 	} else {
 		(void)snprintf(
 			text, sizeof(text), "%s%s%s", error->message, error->hint[0] ? ". " : "", error->hint);
