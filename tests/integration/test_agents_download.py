@@ -61,6 +61,20 @@ def test_a_broken_download_goes_on_where_it_stopped(liar, device, image, web):
     assert sum(request.sent for request in requests) == SIZE  # nothing was fetched twice
 
 
+def test_what_came_before_a_stall_is_kept(boards, liar, signer, image, web):
+    """A line that stands still every few kilobytes is slow, not dead."""
+    device = boards(liar.broker, [signer], stall_seconds=1)
+    liar.wait_report(device, "IDLE")
+    data, url = image("2.0.0", size=SIZE, rate=SIZE, stall_after=24_000)
+    liar.tell(device, liar.notice("2.0.0", data, url))
+    wait_for(lambda: len(web.asked(name_of(url))) == 2, 20, device.log)
+    served = web.paths["/" + name_of(url)]
+    served.stall_after = None
+    served.go_on.set()
+    updated(liar, device)
+    assert web.asked(name_of(url))[1].range == "bytes=24000-"
+
+
 def test_a_server_without_ranges_starts_over(liar, device, image, web):
     data, url = image("2.0.0", size=SIZE, cuts=[100_000, 300_000], ranges=False)
     liar.tell(device, liar.notice("2.0.0", data, url))
@@ -123,7 +137,8 @@ def test_a_download_goes_on_after_a_power_cut(liar, device, image, web):
 
 
 def test_a_recall_stops_the_download(liar, device, image, web):
-    data, url = image("2.0.0", size=SIZE, rate=100_000)
+    """At once, however slowly the bytes come."""
+    data, url = image("2.0.0", size=SIZE, rate=1000)
     notice = liar.notice("2.0.0", data, url)
     liar.tell(device, notice)
     liar.wait_report(device, "DOWNLOADING")

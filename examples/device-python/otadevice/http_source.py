@@ -82,7 +82,8 @@ class HttpSource:
     def _chunks(response):
         with response:
             try:
-                while chunk := response.read(_CHUNK):
+                # read1: what has come, at once.  read() would wait for a whole chunk, and lose it when the line breaks.
+                while chunk := response.read1(_CHUNK):
                     yield chunk
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise SourceBroken(str(error)) from None
