@@ -106,7 +106,9 @@ def test_never_bootable(victim, liar, image, web, attack):
     assert not (victim.state / "download.part").exists()
 
 
-SENSELESS = {"empty": b"", "not UTF-8": b"\xff\xfe", "a list": b"[]", "null": b"null", "cut": b"{", "deep": b"[" * 5000,
+# JSON of another encoding, which Python's json would recognize: told and written down as text it is none.
+UTF_16 = json.dumps({"version": "2.0.0", "url": "http://127.0.0.1:1/x", "sha256": "00" * 32, "size": 1}).encode("utf-16")
+SENSELESS = {"empty": b"", "not UTF-8": b"\xff\xfe", "UTF-16": UTF_16, "a list": b"[]", "null": b"null", "cut": b"{", "deep": b"[" * 5000,
              "long": b'{"version":"1.0.1"' + b" " * 70000 + b"}"}
 
 

@@ -66,7 +66,7 @@ def _fill(notice, body):
 def parse(payload):
     """bytes -> Notice; raises BadNotice."""
     try:
-        body = json.loads(payload)
+        body = json.loads(payload.decode())  # json would take UTF-16 bytes, too
     except (ValueError, RecursionError):
         raise BadNotice("not JSON") from None
     if not isinstance(body, dict):
