@@ -313,7 +313,9 @@ static bool check_health(void)
 	for (size_t i = 0; i < settings->checks; i++) {
 		cJSON_AddBoolToObject(checks, settings->check_name[i], good[i]);
 	}
-	(void)cJSON_PrintPreallocated(checks, journal.checks, (int)sizeof(journal.checks), false);
+	if (!cJSON_PrintPreallocated(checks, journal.checks, (int)sizeof(journal.checks), false)) {
+		journal.checks[0] = '\0'; /* eight long names: none rather than half of them */
+	}
 	return all;
 }
 
@@ -322,7 +324,9 @@ static void judge_trial(void)
 	if (boot.trial != running) {
 		finish("SUCCESS", ""); /* confirmed, and the power failed before it was told */
 	} else if (check_health()) {
-		bootctl_confirm(&boot);
+		if (bootctl_confirm(&boot) != PLATFORM_OK) {
+			platform_reboot(); /* on the disk it is still a trial: to be tried again, or given up in the end */
+		}
 		finish("SUCCESS", "");
 	} else {
 		printf("health: %s\n", journal.checks);

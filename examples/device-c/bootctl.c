@@ -103,7 +103,7 @@ bool bootctl_stage(struct bootctl *boot, const struct slot *content, uint64_t at
 	return true;
 }
 
-void bootctl_confirm(struct bootctl *boot)
+enum platform_result bootctl_confirm(struct bootctl *boot)
 {
 	const struct slot *slot = bootctl_slot(boot, boot->trial);
 
@@ -111,7 +111,7 @@ void bootctl_confirm(struct bootctl *boot)
 	boot->active = boot->trial;
 	boot->trial = '\0';
 	boot->attempts = 0;
-	(void)bootctl_save(boot);
+	return bootctl_save(boot);
 }
 
 void bootctl_revert(struct bootctl *boot)

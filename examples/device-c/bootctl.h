@@ -39,7 +39,7 @@ enum platform_result bootctl_save(const struct bootctl *boot);
 /* Nothing may boot the inactive slot after clear(); stage() puts the part into it, then marks it. */
 void bootctl_clear_inactive(struct bootctl *boot);
 bool bootctl_stage(struct bootctl *boot, const struct slot *content, uint64_t attempts);
-void bootctl_confirm(struct bootctl *boot);
+enum platform_result bootctl_confirm(struct bootctl *boot) __attribute__((warn_unused_result));
 void bootctl_revert(struct bootctl *boot);
 
 /* Lower case. */

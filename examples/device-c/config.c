@@ -109,8 +109,11 @@ static const char *check(const struct config *config)
 		&& strcmp(config->signature, "both") != 0) {
 		return "signature: accepted are manifest, artifact, both";
 	}
+	if (config->broker_port < 1 || config->broker_port > 65535) {
+		return "broker_port: accepted are 1 to 65535";
+	}
 	return config->download_tries && config->boot_attempts && config->health_seconds
-			&& config->stall_seconds && config->broker_port && config->broker_port < 65536
+			&& config->stall_seconds
 		? NULL
 		: "download_tries, boot_attempts, health_seconds, stall_seconds: at least 1";
 }

@@ -123,6 +123,10 @@ static void connect_again(void)
 		: mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
 
 	started = started || code == MOSQ_ERR_SUCCESS;
+	if (code != MOSQ_ERR_SUCCESS) {
+		printf("broker %s:%llu: %s, trying again\n", settings->broker_host,
+			(unsigned long long)settings->broker_port, mosquitto_strerror(code));
+	}
 }
 
 void link_service(uint64_t ms)

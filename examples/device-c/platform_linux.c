@@ -24,6 +24,7 @@ bool platform_open(const struct config *config)
 {
 	settings = config;
 	(void)signal(SIGXFSZ, SIG_IGN); /* a limit of the file's size is an error like any other */
+	(void)signal(SIGPIPE, SIG_IGN); /* so is a peer that hangs up during TLS */
 	folder = open(config->state_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0) {
 		fprintf(stderr, "state_directory %s: cannot be opened\n", config->state_directory);
