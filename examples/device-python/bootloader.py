@@ -49,7 +49,8 @@ def run(config, firmware):
             process.terminate()
         sys.exit(0)
 
-    signal.signal(signal.SIGTERM, power_off)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, power_off)
     while True:
         slots = open_slots(config)  # read anew: the firmware has changed it
         slot = slots.choose() if slots.exists() else None

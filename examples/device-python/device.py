@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The agent of one device.  device.py CONFIGURATION"""
 
+import os
 import pathlib
 import signal
 import sys
@@ -16,14 +17,15 @@ def main():
     if len(sys.argv) != 2:
         print("usage: device.py CONFIGURATION", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # a power cut does no harm, so this does none
     try:
         config = configuration.load(sys.argv[1])
         slots = open_slots(config)
         if not slots.exists():
             raise configuration.ConfigError(f"{config.state_directory} holds no firmware; see bootloader.py provision")
         agent = Agent(config, slots)
-    except (configuration.ConfigError, ValueError) as error:
+    except (configuration.ConfigError, OSError, ValueError) as error:
         print(f"device.py: {error}", file=sys.stderr)
         return 2
     agent.run()

@@ -49,7 +49,9 @@ class Agent:
         self._link.start()
         self._after_boot()
         while True:
-            self._handle(self._link.next_event())
+            event = self._link.next_event(5)  # not for ever: Python sees a signal that comes just before the wait only after it
+            if event is not None:
+                self._handle(event)
 
     # -- reports
 

@@ -100,6 +100,8 @@ def _check(config):
     if not config.trusted_key:
         # A device without a key would install whatever a broken-into broker offers.
         raise ValueError("trusted_key: needed, a PEM public key")
+    if not 1 <= config.broker_port <= 65535:
+        raise ValueError("broker_port: accepted are 1 to 65535")
     for name in ("download_tries", "boot_attempts", "health_seconds", "stall_seconds"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: at least 1")
@@ -113,7 +115,7 @@ def load(path):
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     for number, line in enumerate(lines, 1):
-        name, _, value = line.strip().partition(" ")
+        name, value = (*line.split(maxsplit=1), "", "")[:2]
         if not name or name.startswith("#"):
             continue
         try:

@@ -32,6 +32,7 @@ class Link:
         self.session = 0  # counts connections
         self._client = new_client(config.device_id)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
@@ -58,6 +59,9 @@ class Link:
             client.subscribe(self._config.notice_topic, qos=1)
         else:
             print(f"the broker refuses the connection: {code}", flush=True)
+
+    def _on_connect_fail(self, _client, _data):
+        print(f"broker {self._config.broker_host}:{self._config.broker_port}: no connection, trying again", flush=True)
 
     def _on_subscribe(self, _client, _data, _mid, _granted, *_):
         # Only now: a device that reports before it listens may miss its notice.
