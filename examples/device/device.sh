@@ -20,9 +20,10 @@ child=
 trap '[ -z "$child" ] || kill "$child"; rm -f "$image" "$image.notice"' EXIT
 trap 'exit 0' INT TERM
 
-# Publishes the reports on standard input, one a line, in one session; again, when the broker is away.
+# Publishes reports, one a line, in one session; again, when the broker is away: report LINES [OPTION]...
 report() {
-	lines=$(cat)
+	lines=$1
+	shift
 	until printf '%s\n' "$lines" | mosquitto_pub "$@" -i "$id" -q 1 -t "devices/$id/ota/status" -l; do sleep 2; done
 }
 
@@ -40,23 +41,23 @@ listen() {
 
 status() { printf '{"version":"%s","status":"%s"}\n' "$version" "$1"; }
 
-status IDLE | report "$@"
+report "$(status IDLE)" "$@"
 while :; do
 	listen "$@"
 	[ "$(printf '%s' "$notice" | jq -r .action)" != cancel ] || continue
 	told=$(printf '%s' "$notice" | jq -r .version)
 	echo "$id: $version, told of $told"
-	status DOWNLOADING | report "$@"
+	report "$(status DOWNLOADING)" "$@"
 	if ! curl -fsS --proto '=http,https' -o "$image" "$(printf '%s' "$notice" | jq -r .url)"; then
-		printf '{"version":"%s","status":"FAILED","error":"DOWNLOAD_FAILED"}\n' "$version" | report "$@"
+		report "$(printf '{"version":"%s","status":"FAILED","error":"DOWNLOAD_FAILED"}' "$version")" "$@"
 		continue
 	fi
 	if ! printf '%s  %s\n' "$(printf '%s' "$notice" | jq -r .sha256)" "$image" | sha256sum --check --status; then
-		printf '{"version":"%s","status":"FAILED","error":"HASH_MISMATCH"}\n' "$version" | report "$@"
+		report "$(printf '{"version":"%s","status":"FAILED","error":"HASH_MISMATCH"}' "$version")" "$@"
 		continue
 	fi
-	{ status APPLYING && status REBOOTING; } | report "$@"
+	report "$(status APPLYING && status REBOOTING)" "$@"
 	version=$told # the next session runs the new firmware
-	status SUCCESS | report "$@"
+	report "$(status SUCCESS)" "$@"
 	echo "$id: runs $version"
 done
