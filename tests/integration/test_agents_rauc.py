@@ -9,30 +9,18 @@ import os
 import pytest
 
 from harness import rauc_board, wait_for
-from harness.agent_fixtures import name_of
+from harness.agent_fixtures import name_of, switched_on
 
 pytestmark = [pytest.mark.usefixtures("plugin"),
               pytest.mark.skipif(not rauc_board.usable(), reason="needs rauc, squashfs-tools, dbus-daemon and loop devices")]
 LONG = pytest.mark.skipif(not os.environ.get("OTA_LONG"), reason="OTA_LONG is not set")
 
 
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory):
-    """Who signs bundles."""
-    folder = tmp_path_factory.mktemp("maker")
-    return folder, rauc_board.certificate(folder, "maker")
-
-
 @pytest.fixture
 def board(liar, signer, maker, tmp_path):
     board = rauc_board.RaucBoard(tmp_path, liar.broker, f"rauc-{os.getpid()}-{tmp_path.name[-4:]}", [signer], maker[1], health_seconds=3)
-    board.provision("1.0.0").power_on()
-    try:
-        liar.wait_report(board, "IDLE", version="1.0.0")
+    with switched_on(board, liar):
         yield board
-    finally:
-        board.power_cut()
-    board.sound()
 
 
 @pytest.fixture

@@ -11,15 +11,10 @@ import subprocess
 import pytest
 
 from harness import agents, rauc_board
+from harness.agent_fixtures import switched_on
 
 pytestmark = [pytest.mark.usefixtures("plugin"),
               pytest.mark.skipif(not (shutil.which("swupdate") and shutil.which("cpio")), reason="needs swupdate and cpio")]
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("maker")
-    return folder, rauc_board.certificate(folder, "maker")
 
 
 def make_swu(maker, state, version, behaviour="good", signer=None):
@@ -48,13 +43,8 @@ def board(liar, signer, maker, tmp_path):
     command = f"{program} -k {maker[1][0]} -H p-100:1.0 -e stable,{{slot}} -i {{bundle}}"
     board = agents.AgentDevice(agents.commands("python", None), tmp_path, liar.broker, f"swu-{os.getpid()}-{tmp_path.name[-4:]}",
                                [signer], installer="swupdate", swupdate_command=command, health_seconds=3)
-    board.provision("1.0.0").power_on()
-    try:
-        liar.wait_report(board, "IDLE", version="1.0.0")
+    with switched_on(board, liar):
         yield board
-    finally:
-        board.power_cut()
-    board.sound()
 
 
 @pytest.fixture

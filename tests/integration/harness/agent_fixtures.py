@@ -1,5 +1,6 @@
 """Fixtures for the tests of the agents; each of those tests runs once for every agent."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -9,7 +10,7 @@ import hashlib
 
 import pytest
 
-from . import agents
+from . import agents, rauc_board
 from .device import Client
 from .process import stays, wait_for
 from .signing import Signer, envelope
@@ -27,6 +28,13 @@ def agent_kind(request):
 @pytest.fixture(scope="module")
 def signer():
     return Signer("p256")
+
+
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory):
+    """Who signs bundles for RAUC and SWUpdate: a folder, and (certificate, key)."""
+    folder = tmp_path_factory.mktemp("maker")
+    return folder, rauc_board.certificate(folder, "maker")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +138,18 @@ def image(web):
         return data, web.url(name)
 
     return make
+
+
+@contextlib.contextmanager
+def switched_on(device, liar):
+    """One device, from the factory to the end of a test."""
+    device.provision("1.0.0").power_on()
+    try:
+        liar.wait_report(device, "IDLE", version="1.0.0")
+        yield
+    finally:
+        device.power_cut()
+    device.sound()
 
 
 def name_of(url):

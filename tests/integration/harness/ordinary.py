@@ -9,7 +9,7 @@ import ssl
 import time
 
 from .process import wait_for
-from .raw import number, text
+from .raw import first_packet, number, text
 
 CONNACK, PINGRESP = 2, 13
 EXPIRY = 100000  # seconds; what is left of it is a matter of the clock
@@ -130,17 +130,9 @@ class Player:
         """The next packet as (first byte, body); None: the connection was closed."""
         end = time.monotonic() + patience
         while True:
-            length, shift, at = 0, 0, 1
-            while at < len(self.data):
-                length |= (self.data[at] & 0x7f) << shift
-                shift += 7
-                at += 1
-                if not self.data[at - 1] & 0x80:
-                    if len(self.data) < at + length:
-                        break
-                    packet = self.data[0], self.data[at:at + length]
-                    self.data = self.data[at + length:]
-                    return packet
+            packet, self.data = first_packet(self.data)
+            if packet:
+                return packet
             if not self.socket.pending() and not select.select([self.socket], [], [], max(0, end - time.monotonic()))[0]:
                 raise AssertionError(f"{self.name} hears nothing; the play so far: {self.play.record[-5:]}")
             try:

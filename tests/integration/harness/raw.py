@@ -25,6 +25,20 @@ def number(value):
             return bytes(out)
 
 
+def first_packet(data):
+    """((first byte, body), what comes after it); (None, data) while the packet is not whole."""
+    length, shift, at = 0, 0, 1
+    while at < len(data):
+        length |= (data[at] & 0x7f) << shift
+        shift += 7
+        at += 1
+        if not data[at - 1] & 0x80:
+            if len(data) < at + length:
+                break
+            return (data[0], data[at:at + length]), data[at + length:]
+    return None, data
+
+
 class RawClient:
     """One connection.  `version` 4 is MQTT 3.1.1, 5 is MQTT 5; `will` is (topic, payload, qos, retain)."""
 
@@ -66,17 +80,9 @@ class RawClient:
     def _packet(self, end):
         """The next packet as (first byte, body); None: closed or out of time."""
         while True:
-            length, shift, at = 0, 0, 1
-            while at < len(self._data):
-                length |= (self._data[at] & 0x7f) << shift
-                shift += 7
-                at += 1
-                if not self._data[at - 1] & 0x80:
-                    if len(self._data) < at + length:
-                        break
-                    packet = self._data[0], self._data[at:at + length]
-                    self._data = self._data[at + length:]
-                    return packet
+            packet, self._data = first_packet(self._data)
+            if packet:
+                return packet
             if not select.select([self.socket], [], [], max(0, end - time.monotonic()))[0]:
                 return None
             try:
