@@ -16,17 +16,12 @@ devices=240 keep=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--devices)
-		if ! [[ ${2:-} =~ ^[0-9]{3,4}$ ]] || [ "$2" -lt 200 ] || [ "$2" -gt 5000 ]; then
-			ota_die "--devices ${2:-}: accepted are numbers from 200 to 5000"
-		fi
+		ota_check_number --devices "${2:-}" 200 5000
 		devices=$2
 		shift
 		;;
 	--keep) keep=1 ;;
-	--help | -h)
-		sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "$0"
-		exit 0
-		;;
+	--help | -h) ota_help ;;
 	*) ota_die "unknown argument $1: accepted are --devices N, --keep and --help" ;;
 	esac
 	shift

@@ -60,6 +60,21 @@ ota_die() {
 	exit 1
 }
 
+# --- arguments ------------------------------------------------------------------------------------
+
+# Prints the comment at the head of the script, which is its help, and ends it.
+ota_help() {
+	sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "$0"
+	exit 0
+}
+
+# Ends the script unless a number is in its range: ota_check_number option value least most
+ota_check_number() {
+	if ! [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
+		ota_die "$1 $2: accepted are numbers from $3 to $4"
+	fi
+}
+
 # --- start, processes, cleanup --------------------------------------------------------------------
 
 # Makes the temporary folder $OTA_TMP and arms the cleanup.  Once per script.

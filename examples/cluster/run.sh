@@ -14,16 +14,11 @@ devices=300
 while [ $# -gt 0 ]; do
 	case $1 in
 	--devices)
-		if ! [[ ${2:-} =~ ^[0-9]{2,4}$ ]] || [ "$2" -lt 60 ] || [ "$2" -gt 5000 ]; then
-			ota_die "--devices ${2:-}: accepted are numbers from 60 to 5000"
-		fi
+		ota_check_number --devices "${2:-}" 60 5000
 		devices=$2
 		shift
 		;;
-	--help | -h)
-		sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "$0"
-		exit 0
-		;;
+	--help | -h) ota_help ;;
 	*) ota_die "unknown argument $1: accepted are --devices N and --help" ;;
 	esac
 	shift
