@@ -128,6 +128,29 @@ def load(*arguments, prefix="load"):
     return json.loads(done.stdout)
 
 
+class Turns:
+    """A publisher and its subscribers that stay connected and relay so many messages at each `turn`."""
+
+    def __init__(self, port, subscribers, messages, qos, topic, payload, window=100):
+        self.messages = messages
+        self.process = subprocess.Popen([BUILD / "tests" / "bench" / "load", "turns", *map(str, (port, subscribers, messages, qos, window)),
+                                         topic, payload], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert json.loads(self.process.stdout.readline()) == {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+
+    def turn(self):
+        """What the load generator measured of one turn."""
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
 class Ping:
     """A client that pings the broker while something else goes on."""
 

@@ -7,6 +7,8 @@
  * load relay PORT SUBSCRIBERS MESSAGES QOS WINDOW TOPIC PAYLOAD
  *     one publisher, SUBSCRIBERS subscribers of TOPIC; the publisher is never more than WINDOW messages ahead of the slowest.
  *     Ends when each subscriber has every message.
+ * load turns PORT SUBSCRIBERS MESSAGES QOS WINDOW TOPIC PAYLOAD
+ *     like relay, MESSAGES for each line on standard input, which is answered by a line; ends with its input.  The sessions stay.
  * load listen PORT CLIENTS 1 QOS 1 TOPIC -
  *     CLIENTS connections, each subscribed to TOPIC of its own; prints {"ready": seconds that took} on a line, then waits until each of
  *     them has a message.  Ends when told on standard input, too.
@@ -70,6 +72,7 @@ struct load {
 	int64_t slowest;
 	int64_t hearing; /* subscribers that have had a message */
 	bool relay;
+	bool turns; /* relays at each line on standard input */
 	bool listen;
 	bool told; /* to end, on standard input */
 };
@@ -376,27 +379,13 @@ static bool done(const struct load *load)
 	return load->begun >= load->messages;
 }
 
-static int run(struct load *load, int port, const char *topic, const char *payload)
+/* What stands open of the messages, to its end; prints what that took. */
+static void transfer(struct load *load)
 {
-	double began;
-	double wall;
-	struct timespec wall_time;
-	uint8_t bye[2] = { DISCONNECT, 0 };
+	struct timespec wall;
+	double began = now();
 
-	began = now();
-	open_clients(load, port, topic, payload);
-	while (load->ready < load->count) {
-		turn(load);
-	}
-	if (load->relay || load->listen) {
-		subscribe_all(load, topic);
-	}
-	if (load->listen) {
-		return listen_all(load, began);
-	}
-	clock_gettime(CLOCK_REALTIME, &wall_time);
-	wall = (double)wall_time.tv_sec + (double)wall_time.tv_nsec / 1e9;
-	began = now();
+	clock_gettime(CLOCK_REALTIME, &wall);
 	for (int i = 0; i < load->count; i++) {
 		if (load->clients[i].publishes) {
 			publish(load, &load->clients[i]);
@@ -415,9 +404,50 @@ static int run(struct load *load, int port, const char *topic, const char *paylo
 	}
 	printf(
 		"{\"began\":%.6f,\"seconds\":%.6f,\"published\":%lld,\"acknowledged\":%lld,\"received\":%lld}\n",
-		wall, now() - began, (long long)load->begun, (long long)load->acked,
-		(long long)load->received);
+		(double)wall.tv_sec + (double)wall.tv_nsec / 1e9, now() - began, (long long)load->begun,
+		(long long)load->acked, (long long)load->received);
 	fflush(stdout);
+}
+
+/* False at the end of standard input. */
+static bool next_line(void)
+{
+	int c = getchar();
+
+	while (c != EOF && c != '\n') {
+		c = getchar();
+	}
+	return c == '\n';
+}
+
+static int run(struct load *load, int port, const char *topic, const char *payload)
+{
+	double began;
+	uint8_t bye[2] = { DISCONNECT, 0 };
+
+	began = now();
+	open_clients(load, port, topic, payload);
+	while (load->ready < load->count) {
+		turn(load);
+	}
+	if (load->relay || load->listen) {
+		subscribe_all(load, topic);
+	}
+	if (load->listen) {
+		return listen_all(load, began);
+	}
+	if (load->turns) {
+		int64_t each = load->messages;
+
+		puts("{}"); /* ready for the first turn */
+		fflush(stdout);
+		for (load->messages = 0; next_line();) {
+			load->messages += each;
+			transfer(load);
+		}
+	} else {
+		transfer(load);
+	}
 	if (getenv("LOAD_STAY") != NULL) { /* stay connected until told to go */
 		while (getchar() != EOF) {
 		}
@@ -440,12 +470,14 @@ int main(int argc, char **argv)
 	}
 	if (argc != 9
 		|| (strcmp(argv[1], "publish") != 0 && strcmp(argv[1], "relay") != 0
-			&& strcmp(argv[1], "listen") != 0)) {
-		fputs("usage: load publish|relay|listen PORT CLIENTS MESSAGES QOS WINDOW TOPIC PAYLOAD\n",
+			&& strcmp(argv[1], "turns") != 0 && strcmp(argv[1], "listen") != 0)) {
+		fputs(
+			"usage: load publish|relay|turns|listen PORT CLIENTS MESSAGES QOS WINDOW TOPIC PAYLOAD\n",
 			stderr);
 		return 2;
 	}
-	load.relay = argv[1][0] == 'r';
+	load.turns = argv[1][0] == 't';
+	load.relay = argv[1][0] == 'r' || load.turns;
 	load.listen = argv[1][0] == 'l';
 	load.count = (int)number(argv[3], 1, CLIENTS_MAX) + (load.relay ? 1 : 0);
 	load.messages = number(argv[4], 1, 100000000);
