@@ -25,6 +25,7 @@ readonly MUTATIONS='
 10|plugin/wire/json.c|/^static enum ota_err check_duplicates\(/,/^\}/s/^\treturn err;/\treturn OTA_OK;/|test_attack_reports.py|test_payload_made_to_break and twice
 11|plugin/wire/release.c|s/^\terr = check_columns\(row, release->manifest, why\);/\terr = ((void)check_columns, OTA_OK);/|test_attack_rows.py|test_tampered_release and (url or sha256 or size)
 12|plugin/store/feed_releases.c|s/^\t\tif \(strcmp\(known->row_version, row_version\) == 0$/\t\tif (strcmp(pg_text(rows, n, L_STATE), "verified") == 0 || strcmp(known->row_version, row_version) == 0/|test_attack_rows.py|test_verified_by_hand or test_rejected_turned_verified
+12a|plugin/store/feed_releases.c|s/^\t\tif \(strcmp\(known->row_version, row_version\) == 0$/\t\tif (known->row_version[0] != 0/|test_attack_rows.py|test_tampered_release_of_a_running_rollout
 13|plugin/gate/deliver.c|s/^\tif \(eligibility != ELIGIBLE\) \{/\tif (eligibility != ELIGIBLE \&\& gate == NULL) {/|test_attack_rows.py|test_terms_hold
 14|sql/functions/broker_hand_out.sql|s/coalesce\(d\.fleet = r\.fleet AND u\.stage/coalesce(true OR d.fleet = r.fleet AND u.stage/|test_attack_rows.py|test_device_update_by_hand
 15|plugin/store/feed.c|/^void feed_reload_keys\(/,/^\}/s/^\{/{\n\tif (feed) {\n\t\treturn;\n\t}/|test_attack_rows.py|test_the_only_key_removed_and_reload

@@ -145,6 +145,20 @@ def test_tampered_release(site, column):
     quiet(devices)
 
 
+def test_tampered_release_of_a_running_rollout(site):
+    """Changed while its rollout runs: nobody else is told, and who was is recalled."""
+    release = site.release("1.5.0")
+    site.quick_plan(wait="1 hour", first=50)
+    devices = devices_of(site)
+    rollout = site.start_rollout("pumps", "1.5.0", "quick")
+    told = wait_for(lambda: [device for device in devices if device.notices()], 10, lambda: site.describe(rollout))
+    site.db.execute("UPDATE ota.release SET url = %s WHERE release_id = %s", EVIL, release)
+    site.wait_rollout(rollout, "halted")
+    assert "url" in site.release_row(release)["reason"]
+    wait_for(lambda: told[0].recalls(), 10, lambda: told[0].messages)
+    stays(lambda: EVIL not in str([device.messages for device in devices]) and len([1 for device in devices if device.notices()]) == 1, 1)
+
+
 def test_tampered_terms(site):
     """The columns say any hardware and no expiry, the signed manifest does not: the broker asks the manifest."""
     site.release("1.5.0", hardware=["model-b"], expires="2999-01-01T00:00:00Z")
