@@ -22,6 +22,14 @@ readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev
 	python3-paho-mqtt python3-psycopg2 python3-cryptography rauc squashfs-tools dbus-daemon swupdate cpio
 	spin pgbouncer haproxy"
 
+# What tests/bench/run.sh needs on top of building and running: to measure, to draw, and for the back end that is compared with.
+# shellcheck disable=SC2034
+readonly OTA_PACKAGES_BENCH="python3 python3-paho-mqtt python3-psycopg2 python3-cryptography valgrind"
+# shellcheck disable=SC2034
+readonly OTA_PACKAGES_DRAW="python3 python3-matplotlib"
+# shellcheck disable=SC2034
+readonly OTA_PACKAGES_RIVAL="nodejs npm"
+
 # shellcheck disable=SC2034 # what testing the Debian package needs in addition
 readonly OTA_PACKAGES_PACKAGE="debootstrap debian-archive-keyring lintian iproute2"
 

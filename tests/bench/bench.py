@@ -1,49 +1,92 @@
-"""Runs benchmarks by name and prints one table.  Called by run.sh."""
+"""Runs benchmarks by name, one after the other, and writes down what they measured.  Called by run.sh."""
 
 import argparse
 import importlib
-import os
-import platform
+import pathlib
+import shutil
 import signal
 import sys
+import tempfile
+import time
+import traceback
 
-from common import Bench
+import results
 
-NAMES = ("reports", "outage", "stage", "traffic", "harm", "command", "registered", "instructions", "connect", "rival", "audit")
-
-
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as info:
-        model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load average {load}"
+NAMES = ("instructions", "traffic", "connect", "reports", "rival", "stage", "command", "registered", "harm", "outage", "audit")
+FOLDER = pathlib.Path(__file__).resolve().parent
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="run.sh")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round: is everything still right")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (all)")
+def arguments():
+    parser = argparse.ArgumentParser(prog="run.sh", add_help=False)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--draw", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
     for name in options.names:
         if name not in NAMES:
             parser.error(f"{name}: accepted are {', '.join(NAMES)}")
+    if options.quick and (options.full or options.write):
+        parser.error("--quick: its figures say little; accepted without --full and --write")
+    if options.draw and (options.quick or options.full or options.write or options.names):
+        parser.error("--draw: measures nothing; accepted alone")
+    return options
+
+
+def run_all(bench, names):
+    """Each benchmark in turn; one that fails does not keep the others from running.  Returns the records of all."""
+    records = []
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name}, {time.strftime('%H:%M:%S')}", flush=True)
+        bench.benchmark = name
+        bench.records = []
+        run = {"run": name, **results.moment(), "failed": None}
+        began = time.monotonic()
+        try:
+            importlib.import_module(name).run(bench)
+            bench.generator_rows()
+        except Exception as error:  # told at the end, in the exit status and in the results
+            traceback.print_exc()
+            run["failed"] = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        run["seconds"] = round(time.monotonic() - began)
+        print(f"  {name}: {'FAILED' if run['failed'] else 'done'} in {run['seconds']} s", flush=True)
+        records += [run, *bench.records]
+    return records
+
+
+def main():
+    options = arguments()
+    if options.draw:
+        results.draw(FOLDER)
+        return 0
 
     def terminate(signum, _frame):
         raise KeyboardInterrupt(f"signal {signum}")
 
     signal.signal(signal.SIGTERM, terminate)
-    bench = Bench(options.quick)
+    from common import Bench
+    bench = Bench(options.quick, options.full)
     try:
-        print(machine())
-        for name in options.names or NAMES:
-            print(name, flush=True)
-            importlib.import_module(name).run(bench)
+        print(results.describe(results.machine()), flush=True)
+        records = run_all(bench, options.names or NAMES)
     finally:
         bench.close()
-        print()
-        bench.table()
-        print(machine())
-    return 0
+    print()
+    print(results.table(records))
+    print()
+    print(results.targets_table(records))
+    if options.write or not (options.quick or options.names):
+        results.write(FOLDER, records, whole=not options.names)
+    elif options.quick:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="ota-bench-draw."))
+        try:
+            results.write(folder, records, whole=True)  # that it can be done
+        finally:
+            shutil.rmtree(folder)
+    failed = [record["run"] for record in records if record.get("failed")]
+    print(f"{len([one for one in records if 'run' in one])} benchmarks, failed: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
+os.environ.setdefault("OTA_TIME_FACTOR", "3")  # what is waited for at most; no figure
+
 from harness import Broker, Fleet, Postgres, Site, wait_for  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("OTA_BUILD_DIR", ROOT / "build")).resolve()
@@ -23,27 +25,32 @@ QUIET = ("log_type none", "log_type error", "log_type warning", "log_type notice
 
 
 class Bench:
-    """One run: what it wants (quick or full), its servers, its rows."""
+    """One run: what it wants (quick, usual or full), its servers, its rows."""
 
-    def __init__(self, quick):
+    def __init__(self, quick, full=False):
         self.quick = quick
+        self.full = full
+        self.benchmark = None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ota-bench."))
         self.folder.chmod(0o711)
         self.postgres = Postgres(self.folder / "pg")
         self.postgres.start()
-        self.rows = []
+        self.records = []
         self._count = 0
 
     def close(self):
         self.postgres.destroy()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def size(self, full, quick):
-        return quick if self.quick else full
+    def size(self, usual, quick, full=None):
+        """One of three sizes; without the third a full run is as large as the usual one."""
+        if self.quick:
+            return quick
+        return full if self.full and full is not None else usual
 
     @property
     def rounds(self):
-        return 1 if self.quick else 3
+        return 1 if self.quick else 5
 
     def sub_folder(self):
         self._count += 1
@@ -92,21 +99,31 @@ class Bench:
 
     def row(self, name, values, unit, baseline=None, note=""):
         """Notes one line of the table; `baseline` are the values of the same run it is compared with, each with its neighbour."""
-        values = list(values)
-        ratio = None
+        values = [short(value) for value in values]
+        record = {"benchmark": self.benchmark, "name": name, "values": values, "unit": unit, "note": note}
         if baseline:
-            ratio = statistics.median(value / base for value, base in zip(values, baseline))
-        self.rows.append((name, statistics.median(values), min(values), max(values), unit, ratio, note))
-        print(f"  {name}: {', '.join(figure(value) for value in values)} {unit} {note}", flush=True)
+            record["ratios"] = [short(value / base) for value, base in zip(values, baseline)]
+        self.records.append(record)
+        said = ", ".join(map(figure, values)) if len(values) <= 10 else f"{figure(statistics.median(values))} (median of {len(values)})"
+        print(f"  {name}: {said} {unit} {note}".rstrip(), flush=True)
 
-    def table(self):
-        heads = ("what", "median", "least", "most", "unit", "ratio", "note")
-        lines = [(name, figure(median), figure(low), figure(high), unit, "" if ratio is None else f"{ratio:.3f}", note)
-                 for name, median, low, high, unit, ratio, note in self.rows]
-        widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-        for line in [heads, tuple("-" * width for width in widths), *lines]:
-            print("  ".join(text.rjust(width) if 1 <= i <= 3 or i == 5 else text.ljust(width)
-                            for i, (text, width) in enumerate(zip(line, widths))).rstrip())
+    def series(self, name, values, unit):
+        """Notes values that follow each other in time: for a plot, no line of the table."""
+        self.records.append({"benchmark": self.benchmark, "name": name, "values": [short(value) for value in values], "unit": unit,
+                             "note": "", "series": True})
+
+    def generator_rows(self):
+        """How busy the load generator and the broker's thread were in this benchmark: who is the limit."""
+        for mode in sorted({one["mode"] for one in LOADS}) if self.benchmark != "instructions" else ():
+            loads = [one for one in LOADS if one["mode"] == mode]
+            wall = sum(one["wall"] for one in loads)
+            for who, name in (("load", "load generator ({}) busy"), ("broker", "broker thread meanwhile ({})")):
+                self.row(f"{self.benchmark}: {name.format(mode)}", [100 * sum(one[who] for one in loads) / wall], "% of a processor")
+        LOADS.clear()
+
+
+def short(value):
+    return float(f"{float(value):.6g}")
 
 
 def figure(value):
@@ -116,16 +133,36 @@ def figure(value):
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
+BROKERS = []
+LOADS = []
+
+
 def make_broker(folder, options, version="2.0.11", extra=(), with_plugin=True):
     command = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    return Broker(folder, command, PLUGIN, options, version, extra, with_plugin)
+    broker = Broker(folder, command, PLUGIN, options, version, extra, with_plugin)
+    BROKERS.append(broker)
+    return broker
 
 
-def load(*arguments, prefix="load"):
-    """Runs the load generator to its end and returns what it measured."""
-    done = subprocess.run([BUILD / "tests" / "bench" / "load", *map(str, arguments)], stdout=subprocess.PIPE, check=True,
-                          stdin=subprocess.DEVNULL, env={**os.environ, "LOAD_PREFIX": prefix})
-    return json.loads(done.stdout)
+def broker_at(port):
+    return next((one for one in BROKERS if one.port == port and one.running()), None)
+
+
+def load(mode, port, *arguments, prefix="load"):
+    """Runs the load generator to its end and returns what it measured; notes how busy it and the broker's thread were."""
+    broker = broker_at(port)
+    before, began = broker and cpu_seconds(broker.process), time.monotonic()
+    process = subprocess.Popen([BUILD / "tests" / "bench" / "load", mode, str(port), *map(str, arguments)], stdout=subprocess.PIPE,
+                               stdin=subprocess.DEVNULL, env={**os.environ, "LOAD_PREFIX": prefix})
+    with process.stdout as output:
+        text = output.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"the load generator ended with {process.returncode}"
+    taken = time.monotonic() - began
+    if broker:
+        LOADS.append({"mode": mode, "load": usage.ru_utime + usage.ru_stime, "broker": cpu_seconds(broker.process) - before, "wall": taken})
+    return json.loads(text)
 
 
 class Turns:
@@ -133,6 +170,7 @@ class Turns:
 
     def __init__(self, port, subscribers, messages, qos, topic, payload, window=100):
         self.messages = messages
+        self.broker = broker_at(port)
         self.process = subprocess.Popen([BUILD / "tests" / "bench" / "load", "turns", *map(str, (port, subscribers, messages, qos, window)),
                                          topic, payload], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert json.loads(self.process.stdout.readline()) == {}
@@ -146,9 +184,13 @@ class Turns:
 
     def turn(self):
         """What the load generator measured of one turn."""
+        before, began = [cpu_seconds(one) for one in (self.process, self.broker.process)], time.monotonic()
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        done = json.loads(self.process.stdout.readline())
+        load_took, broker_took = (cpu_seconds(one) - was for one, was in zip((self.process, self.broker.process), before))
+        LOADS.append({"mode": "turns", "load": load_took, "broker": broker_took, "wall": time.monotonic() - began})
+        return done
 
 
 class Ping:

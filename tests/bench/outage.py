@@ -13,6 +13,20 @@ RATE = 5000
 DEVICES = 1000
 
 
+def quantiles(counts):
+    """Median, p99 and the slowest of times that were counted in buckets, in milliseconds."""
+    total = sum(counts.values())
+    found = []
+    for part in (0.5, 0.99, 1):
+        seen = 0
+        for bucket in sorted(counts):
+            seen += counts[bucket]
+            if seen >= part * total:
+                found.append(2 ** (bucket / 32) / 1000)
+                break
+    return found
+
+
 class Steady:
     """The stream; `seconds` are what it measured, one after the other."""
 
@@ -53,17 +67,12 @@ class Steady:
             if begin <= second["at"] and second["at"] + 1 <= end:
                 for bucket, count in second["times"]:
                     counts[bucket] = counts.get(bucket, 0) + count
-        total = sum(counts.values())
-        assert total, "nothing was measured"
-        found = []
-        for part in (0.5, 0.99, 1):
-            seen = 0
-            for bucket in sorted(counts):
-                seen += counts[bucket]
-                if seen >= part * total:
-                    found.append(2 ** (bucket / 32) / 1000)
-                    break
-        return found
+        assert counts, "nothing was measured"
+        return quantiles(counts)
+
+    def timeline(self, begin):
+        """The same for each second from this moment on, as far as it has some."""
+        return [quantiles(dict(second["times"])) for second in self.seconds if begin <= second["at"] and second["times"]]
 
 
 def in_tables(site):
@@ -100,14 +109,15 @@ def outage(bench, server, calm, away):
         found = site.db.row("SELECT count(*) AS reports, count(DISTINCT detail ->> 'n') AS different FROM ota.event WHERE kind = 'status'")
         assert found["reports"] == found["different"] == total, f"{found} instead of {total} reports"
         normal = [sum(pair) / 2 for pair in zip(steady.times(*marks[0:2]), steady.times(*marks[4:6]))]
-        return {"normal": normal, "away": steady.times(*marks[2:4]), "draining": steady.times(begin, end), "backlog": backlog,
-                "drain": (last - first) / (end - begin), "reconnect": begin - marks[3]}
+        return {"normal": normal, "away": steady.times(*marks[2:4]), "draining": steady.times(begin, max(end, begin + 2.5)), "backlog": backlog,
+                "drain": (last - first) / (end - begin), "reconnect": begin - marks[3],
+                "timeline": steady.timeline(marks[0]), "gone": [moment - marks[0] for moment in (marks[1], marks[3])]}
 
 
 def run(bench):
     from harness import Postgres
-    away = bench.size(300, 8)
-    calm = bench.size(60, 4)
+    away = bench.size(45, 6, 300)
+    calm = bench.size(15, 3, 60)
     server = Postgres(bench.sub_folder() / "pg")
     try:
         server.start()
@@ -122,3 +132,6 @@ def run(bench):
     bench.row(f"{name}: backlog", [found["backlog"]], "reports")
     bench.row(f"{name}: into the tables, the stream goes on", [found["drain"]], "reports/s", [RATE], "to the arrivals; target 3")
     bench.row(f"{name}: PostgreSQL starts to the first batches", [found["reconnect"]], "s")
+    bench.series(f"{name}: timeline, PUBACK median", [second[0] for second in found["timeline"]], "ms")
+    bench.series(f"{name}: timeline, PUBACK p99", [second[1] for second in found["timeline"]], "ms")
+    bench.series(f"{name}: timeline, PostgreSQL away from and to", found["gone"], "s")

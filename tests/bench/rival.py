@@ -22,8 +22,12 @@ def install():
         return "nodejs and npm are not installed"
     if (FOLDER / "node_modules" / ".package-lock.json").exists():
         return None
-    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return None if done.returncode == 0 else f"npm ci failed: {done.stdout[-300:]}"
+    try:  # without a network npm would try for minutes
+        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000"], cwd=FOLDER,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "npm ci took longer than two minutes"
+    return None if done.returncode == 0 else f"npm ci failed: {' '.join(done.stdout.split())[:200]}"
 
 
 class Rival:
@@ -97,6 +101,14 @@ def lost(bench, devices, messages):
         return messages - last[0]
 
 
+def our_lost(bench, devices, messages):
+    """The same of the plugin, on the same limits: acknowledged, and not in the tables when nothing more comes."""
+    with bench.site() as site:
+        sent = send(site, devices, messages)
+        committed(site, devices, messages)
+        return sent["acknowledged"] - site.db.value("SELECT count(*) FROM ota.event WHERE kind = 'status'")
+
+
 def rival_notices(bench, devices):
     """Seconds from the command to the last device's notice."""
     with Rival(bench, "notify") as rival, Listeners(rival.broker, devices, "devices/{}/ota/available") as listeners:
@@ -129,11 +141,7 @@ def fan_out(bench, devices):
         return load("relay", broker.port, devices, 1, 1, 100, "fleet/default/ota/available", "x" * 900)["seconds"]
 
 
-def run(bench):
-    missing = install()
-    if missing:
-        print(f"  left out: {missing}", flush=True)
-        return
+def reports(bench):
     messages, devices = bench.size(200_000, 10_000), bench.size(1000, 100)
     rates = {name: [] for name in ("ours", "batch", "row")}
     cpus = {name: [] for name in rates}
@@ -146,24 +154,43 @@ def run(bench):
     size = f"{messages:,} from {devices:,} devices"
     bench.row("rival: Node.js, batches: reports", rates["batch"], "reports/s", note=size)
     bench.row("rival: Node.js, a row each: reports", rates["row"], "reports/s")
-    bench.row("rival: plugin: reports", rates["ours"], "reports/s", rates["batch"], "to Node.js with batches; target 1.6")
-    bench.row("rival: plugin: reports, again", rates["ours"], "reports/s", rates["row"], "to Node.js with a row each; target 6")
+    bench.row("rival: plugin: reports", rates["ours"], "reports/s", rates["batch"], "to Node.js with batches; bar 1.6")
+    bench.row("rival: plugin: reports, again", rates["ours"], "reports/s", rates["row"], "to Node.js with a row each; bar 6")
     bench.row("rival: Node.js, batches: all processor time", cpus["batch"], "µs/report")
-    bench.row("rival: plugin: all processor time", cpus["ours"], "µs/report", cpus["batch"], "to Node.js with batches; target 0.5")
-    bench.row("rival: Node.js, Mosquitto's limits: acknowledged and lost", [lost(bench, devices, messages) for _ in range(bench.rounds)],
-              "reports", note=f"of {messages:,}; the plugin loses none, which every row above checks")
+    bench.row("rival: plugin: all processor time", cpus["ours"], "µs/report", cpus["batch"], "to Node.js with batches; bar 0.5")
+    missing = {"rival: Node.js": [], "rival: plugin": []}
+    for _ in range(bench.rounds):
+        missing["rival: Node.js"].append(lost(bench, devices, messages))
+        missing["rival: plugin"].append(our_lost(bench, devices, messages))
+    for name, found in missing.items():
+        bench.row(f"{name}, Mosquitto's limits: acknowledged and lost", found, "reports", note=f"of {messages:,}")
 
-    notices, theirs = [], []
+
+def notices(bench):
+    ours, theirs = [], []
     devices = bench.size(10_000, 300)
     for _ in range(bench.rounds):
         theirs.append(rival_notices(bench, devices))
-        notices.append(our_notices(bench, devices))
+        ours.append(our_notices(bench, devices))
     bench.row("rival: Node.js: command to the last notice", theirs, "s", note=f"{devices:,} devices")
-    bench.row("rival: plugin: stage opened to the last notice", notices, "s", theirs, "target 0.5")
-    notices, bare = [], []
+    bench.row("rival: plugin: stage opened to the last notice", ours, "s", theirs, "bar 0.5")
+
+
+def limit(bench):
+    ours, bare = [], []
     devices = bench.size(15_000, 300)
     for _ in range(bench.rounds):
         bare.append(fan_out(bench, devices))
-        notices.append(our_notices(bench, devices))
+        ours.append(our_notices(bench, devices))
     bench.row("limit: bare broker, one message to all", bare, "s", note=f"{devices:,} subscribers")
-    bench.row("limit: plugin: stage opened to the last notice", notices, "s", bare, "target 1.5")
+    bench.row("limit: plugin: stage opened to the last notice", ours, "s", bare, "bar 1.5")
+
+
+def run(bench):
+    missing = install()
+    if missing:
+        print(f"  the back end is left out: {missing}", flush=True)
+    else:
+        reports(bench)
+        notices(bench)
+    limit(bench)

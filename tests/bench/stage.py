@@ -62,7 +62,7 @@ def idle_pings(bench, devices):
 
 
 def run(bench):
-    for devices in bench.size((10_000, 15_000), (500,)):
+    for devices in bench.size((10_000,), (500,), (10_000, 15_000)):
         results = []
         alone = []
         idle = []

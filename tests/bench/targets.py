@@ -1,0 +1,125 @@
+"""The bars: what is measured, against what, and which rows of the benchmarks say it.
+
+A row's name may hold a size, as [N]: the largest that was measured counts.
+"""
+
+import dataclasses
+import re
+import statistics
+
+
+@dataclasses.dataclass
+class Line:
+    """One figure under a bar: a row, or its ratio to another row of the same run, each value with its neighbour."""
+
+    what: str
+    row: str
+    against: str = None
+    bar: float = None  # None: the target's
+    beside: str = None  # a row that is shown as the other side's, without a ratio
+
+
+@dataclasses.dataclass
+class Target:
+    what: str
+    against: str
+    sense: str  # <= or >=
+    bar: float
+    unit: str  # of the figure; "": a ratio
+    lines: list
+    pick: str = "median"  # or "most", of the rounds
+    difference: bool = False  # row - against instead of row / against
+
+
+def _traffic(form, what="{}"):
+    cases = ((1, 0), (1, 1), (100, 0), (100, 1))
+    return [Line(what.format(f"1 to {n}, QoS {qos}"), *(one.format(f"1 to {n}, QoS {qos}") for one in form)) for n, qos in cases]
+
+
+RATES = (100, 50, 20, 10)
+
+TARGETS = [
+    Target("throughput on unrelated topics", "the same broker without the plugin", ">=", 0.98, "",
+           _traffic(("traffic {}: throughput, with plugin", "traffic {}: throughput, without plugin"))),
+    Target("instructions per delivered unrelated message", "the same broker without the plugin", "<=", 1.05, "",
+           _traffic(("instructions {}: with plugin", "instructions {}: without plugin"))),
+    Target("the same", "a plugin whose callback only returns", "<=", 1.015, "",
+           _traffic(("instructions {}: with plugin", "instructions {}: empty callback"))),
+    Target("connect storm: clients connect and subscribe", "the same broker without the plugin", ">=", 0.95, "",
+           [Line("rate", "connect: connected and subscribed, with plugin", "connect: connected and subscribed, without plugin")]),
+    Target("status reports, first publish to last row committed", "a bare broker that drops them", ">=", 0.7, "",
+           [Line("50 devices", "reports 50: first publish to last row", "reports 50: broker without plugin"),
+            Line("[N] devices", "reports [N]: first publish to last row", "reports [N]: broker without plugin")]),
+    Target("the same", "a Node.js back end, batched writes", ">=", 1.6, "",
+           [Line("rate", "rival: plugin: reports", "rival: Node.js, batches: reports")]),
+    Target("processor seconds per report, all processes", "a Node.js back end, batched writes", "<=", 0.5, "",
+           [Line("processor time", "rival: plugin: all processor time", "rival: Node.js, batches: all processor time")]),
+    Target("status reports, first publish to last row committed", "a Node.js back end, a row per report", ">=", 6, "",
+           [Line("rate", "rival: plugin: reports", "rival: Node.js, a row each: reports")]),
+    Target("acknowledged reports missing after a burst, Mosquitto's default limits", "a Node.js back end's loss, below", "<=", 0, "reports",
+           [Line("lost", "rival: plugin, Mosquitto's limits: acknowledged and lost",
+                 beside="rival: Node.js, Mosquitto's limits: acknowledged and lost")], pick="most"),
+    Target("stage of 10,000 connected devices: opened to last told", "a Node.js back end publishing to each topic", "<=", 0.5, "",
+           [Line("time", "rival: plugin: stage opened to the last notice", "rival: Node.js: command to the last notice")]),
+    Target("stage of 15,000 connected devices: opened to last told", "a bare broker, one message to all", "<=", 1.5, "",
+           [Line("time", "limit: plugin: stage opened to the last notice", "limit: bare broker, one message to all")]),
+    Target("stage opening with 1,000,000 registered devices", "one UPDATE of as many rows", "<=", 2, "",
+           [Line("last stage", "registered [N]: open the last stage (99 % join)", "registered [N]: UPDATE of all device updates")]),
+    Target("controller pass with 1,000,000 devices, rollout running", "", "<=", 20, "ms",
+           [Line("a pass", "registered [N]: a pass, rollout running")]),
+    Target("the same", "with 10,000 devices (flat: within a factor of 1.5)", "<=", 1.5, "",
+           [Line("a pass", "registered [N]: a pass, rollout running", "registered 10,000: a pass, rollout running")]),
+    Target("memory per connected device", "the broker's own", "<=", 300, "bytes",
+           [Line("on top", "connect: memory on top of the broker's own")]),
+    Target("operator's command to the first notice at a device", "", "<=", 150, "ms",
+           [Line("start_rollout", "command: start_rollout to the first notice"), Line("advance_rollout", "command: advance_rollout to the first notice")]),
+    Target("broker start with 1,000,000 registered devices", "a start without the plugin", "<=", 1, "s more",
+           [Line("start", "registered [N]: broker start until it listens", "registered [N]: broker start without plugin")], difference=True),
+    Target("devices harmed before the halt, of 10,000", "a whole stage told at once, judged after the wait", "<=", 0, "devices",
+           [Line(f"{rate} % fail", f"harm {rate} %: harmed", bar=bar, beside=f"harm {rate} %: harmed, told at once") for rate, bar in zip(RATES, (6, 8, 12, 16))]),
+    Target("false halts when 1 % fail", "a whole stage told at once, judged after the wait", "<=", 0, "halts more",
+           [Line("whole rollouts, played", "harm 1 %: halted, of [N] played", "harm 1 %: halted, told at once, of [N] played"),
+            Line("whole rollouts, real", "harm 1 %: halted, of [N] rollouts", "harm 1 %: halted, told at once, of [N] rollouts")], difference=True),
+    Target("time of a good rollout with slow start", "without", "<=", 1.1, "",
+           [Line("time", "harm none: slow start, until completed", "harm none: told at once, until completed")]),
+]
+
+
+def _find(rows, name):
+    """The row of that name; where it has a size, the largest."""
+    if "[N]" not in name:
+        return rows.get(name), None
+    form = re.compile(re.escape(name).replace(re.escape("[N]"), r"([\d,]+)") + "$")
+    sizes = {int(found.group(1).replace(",", "")): found.string for found in map(form.match, rows) if found}
+    return (rows[sizes[max(sizes)]], f"{max(sizes):,}") if sizes else (None, None)
+
+
+def spread(values):
+    """Least and most; of many short turns the middle half, because each alone says little."""
+    if len(values) <= 10:
+        return min(values), max(values)
+    quarters = statistics.quantiles(values, n=4)
+    return quarters[0], quarters[2]
+
+
+def judge(target, line, rows):
+    """What was measured, or None: ours and theirs (medians, with the unit), the figure under the bar with its spread, whether it holds."""
+    row, size = _find(rows, line.row)
+    other, _ = _find(rows, line.against or line.beside) if line.against or line.beside else (None, None)
+    if row is None or (line.against and other is None):
+        return None
+    values = row["values"]
+    if line.against:
+        values = [a - b if target.difference else a / b if b else float("inf") for a, b in zip(values, other["values"])]
+    value = max(values) if target.pick == "most" else statistics.median(values)
+    bar = target.bar if line.bar is None else line.bar
+    low, high = spread(values)
+    return {"what": line.what.replace("[N]", size or ""), "ours": statistics.median(row["values"]), "unit": row["unit"],
+            "theirs": statistics.median(other["values"]) if other else None, "value": value, "low": low, "high": high,
+            "rounds": len(values), "bar": bar, "holds": value <= bar if target.sense == "<=" else value >= bar}
+
+
+def judged(records):
+    """Each target with each of its lines and what was measured (or None)."""
+    rows = {record["name"]: record for record in records if "name" in record}
+    return [(target, line, judge(target, line, rows)) for target in TARGETS for line in target.lines]
