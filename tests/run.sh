@@ -3,7 +3,7 @@
 #
 # tests/run.sh [--quick] [--only PART]...
 #   --quick      one compiler, the installed broker alone, no memory checkers, no fuzzing
-#   --only PART  unit, lint, model, sql, integration, package, fuzz, sanitize or valgrind; may be given several times
+#   --only PART  unit, lint, model, sql, integration, bench, package, fuzz, sanitize or valgrind; may be given several times
 #
 # The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
 # OTA_TEST_BUILD names another folder for the builds than build-test.
@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 
-readonly PARTS="unit lint model sql integration package fuzz sanitize valgrind"
+readonly PARTS="unit lint model sql integration bench package fuzz sanitize valgrind"
 readonly FUZZ_SECONDS=10
 
 usage() {
@@ -255,6 +255,24 @@ part_integration() {
 	get_brokers
 	build_gcc || return 0
 	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((3 * $(nproc)))"
+}
+
+# --- benchmarks -----------------------------------------------------------------------------------
+
+# Small, for what they find out, not for how long it takes: no figure can fail.
+part_bench() {
+	local from passed failed log=$logs/bench.log
+	build_gcc || return 0
+	from=$(date +%s.%N)
+	ota_run "benchmarks, small" "$log" env "OTA_BUILD_DIR=$builds/gcc" "$OTA_ROOT/tests/bench/run.sh" --quick || true
+	passed=$(grep -cE '^  [a-z]+: done in ' "$log" || true)
+	failed=$(grep -cE '^  [a-z]+: FAILED in ' "$log" || true)
+	if [ "$failed" != 0 ] || ! grep -q '^[0-9]* benchmarks, failed: none$' "$log"; then
+		[ "$failed" != 0 ] || failed=1
+		grep -E -B12 '^  [a-z]+: FAILED in ' "$log" | cut -c -200 | sed 's/^/        /' || show "$log"
+	fi
+	! grep -q 'left out: ' "$log" || ota_warn "$(grep -m 1 'left out: ' "$log" | xargs)"
+	result "benchmarks" "$passed" "$failed" "$(ota_since "$from")"
 }
 
 # --- the Debian package ---------------------------------------------------------------------------
