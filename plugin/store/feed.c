@@ -336,6 +336,11 @@ struct change *feed_make_offer(const PGresult *rows, int n)
 	return change;
 }
 
+bool feed_has_room(const struct feed *feed)
+{
+	return queue_room(feed->changes) >= QUEUE_RESERVE + 2 * (size_t)HAND_OUT_MAX;
+}
+
 enum ota_err feed_hand_out(
 	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why)
 {

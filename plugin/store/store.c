@@ -23,6 +23,7 @@ enum {
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
 	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
 	CLAIMS_MS = 30000,
+	HAND_OUT_MS = 200, /* reports do not wait longer for a stage that is being handed out */
 	STOP_SOFT_MS = 2000,
 };
 
@@ -162,9 +163,11 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	if (!err) {
 		err = feed_gateways(store->feed, &store->pg, why);
 	}
-	if (!err) {
-		err = feed_hand_out(store->feed, &store->pg, drained, &more, why);
-	}
+	do {
+		if (!err) {
+			err = feed_hand_out(store->feed, &store->pg, drained, &more, why);
+		}
+	} while (!err && more && feed_has_room(store->feed) && clock_mono_ms() - now < HAND_OUT_MS);
 	if (!err && drained && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);
 	}

@@ -32,74 +32,66 @@ BEGIN
     RETURN QUERY
     -- Two lists, because rows cannot be locked inside a UNION.
     WITH fresh AS (
-        SELECT u.rollout_id, u.device_id, false AS again
+        SELECT u.rollout_id, u.device_id, u.stage, u.rank, false AS again
           FROM ota.device_update u
-          JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
-           AND r.rollout_id = ANY (open)
-         WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
+         WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL AND u.rollout_id = ANY (open)
          ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), returned AS (
-        SELECT u.rollout_id, u.device_id, true AS again
+        SELECT u.rollout_id, u.device_id, u.stage, u.rank, true AS again
           FROM ota.device_update u
-          JOIN ota.rollout r ON r.rollout_id = u.rollout_id AND r.state IN ('running', 'completed')
-           AND r.rollout_id = ANY (open)
           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
-         WHERE i_again AND u.retell_at <= now() AND u.state = 'notified'
+         WHERE i_again AND u.retell_at <= now() AND u.state = 'notified' AND u.rollout_id = ANY (open)
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
-    ), picked AS (
-        SELECT f.*, coalesce(d.fleet = r.fleet AND u.stage <= r.current_stage AND u.rank = ota.cohort_rank(u.rollout_id, u.device_id)
-                             AND (s.percent = 100 OR u.rank <= s.last_rank
-                               OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = u.rollout_id AND a.device_id = u.device_id
-                                             AND a.stage = u.stage)), false) AS asked
+    ), picked AS MATERIALIZED (
+        -- All that is needed of the device and the rollout, looked up once.
+        SELECT f.rollout_id, f.device_id, f.again, r.release_id, r.download_timeout, l.min_version IS NOT NULL AND NOT f.again AS stepping,
+               d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.session, d.notify_topic, d.gateway,
+               coalesce(d.fleet = r.fleet AND f.stage <= r.current_stage AND f.rank = ota.cohort_rank(f.rollout_id, f.device_id)
+                        AND (s.percent = 100 OR f.rank <= s.last_rank
+                          OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = f.rollout_id AND a.device_id = f.device_id
+                                        AND a.stage = f.stage)), false) AS asked
           FROM (SELECT * FROM fresh UNION ALL SELECT * FROM returned) f
-          JOIN ota.device_update u ON u.rollout_id = f.rollout_id AND u.device_id = f.device_id
           JOIN ota.rollout r ON r.rollout_id = f.rollout_id
+          JOIN ota.release l ON l.release_id = r.release_id
           JOIN ota.device d ON d.device_id = f.device_id
           LEFT JOIN ota.rollout_stage s ON s.rollout_id = f.rollout_id AND s.stage = r.current_stage
     ), stones AS MATERIALIZED (
         -- Below the release's minVersion: the next stepping stone, looked up anew, once for each kind of device.
         SELECT k.*, (ota.step_path(k.release_id, k.fleet, k.version, k.hardware, k.sequence))[1] AS step
-          FROM (SELECT DISTINCT r.release_id, d.fleet::text AS fleet, d.version, coalesce(d.hardware, '') AS hardware, d.sequence
-                  FROM picked p
-                  JOIN ota.rollout r ON r.rollout_id = p.rollout_id
-                  JOIN ota.release l ON l.release_id = r.release_id AND l.min_version IS NOT NULL
-                  JOIN ota.device d ON d.device_id = p.device_id
-                 WHERE NOT p.again) k
+          FROM (SELECT DISTINCT p.release_id, p.fleet, p.version, coalesce(p.hardware, '') AS hardware, p.sequence
+                  FROM picked p WHERE p.stepping) k
     ), strayed AS (
         UPDATE ota.device_update u
            SET state = 'cancelled', error = 'NOT_IN_STAGE', finished_at = now(), granted_at = NULL, retell_at = NULL, ready = false
           FROM picked p
-          JOIN ota.device d ON d.device_id = p.device_id
          WHERE NOT p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
         -- Said here: what returns nothing is run to its end, a query that nobody reads is not.
         RETURNING ota.event_append(i_broker, NULL, ARRAY[u.device_id], ARRAY[u.rollout_id], ARRAY['denied'],
-            ARRAY[jsonb_build_object('client', u.device_id, 'topic', d.notify_topic,
+            ARRAY[jsonb_build_object('client', u.device_id, 'topic', p.notify_topic,
                 'reason', 'unapproved: a notice that no open stage of the rollout asks for')::text])
     ), told AS (
         UPDATE ota.device_update u
-           SET state = 'notified', told_session = d.session,
+           SET state = 'notified', told_session = p.session,
                -- However often it comes back without having started, twice the time is the end of it; time that it waited to
                -- be told, for the update window say, is not counted.
                notified_at = CASE WHEN p.again THEN u.notified_at + (now() - u.retell_at) ELSE now() END,
                deadline = CASE WHEN p.again
-                               THEN least(now() + r.download_timeout, u.notified_at + (now() - u.retell_at) + 2 * r.download_timeout)
-                               ELSE now() + r.download_timeout END,
+                               THEN least(now() + p.download_timeout, u.notified_at + (now() - u.retell_at) + 2 * p.download_timeout)
+                               ELSE now() + p.download_timeout END,
                boots = CASE WHEN p.again THEN u.boots ELSE 0 END,
                boots_since = CASE WHEN p.again THEN u.boots_since ELSE now() END, not_before = NULL, retell_at = NULL, recall = false, ready = false, broker = i_broker,
-               error = NULL, from_version = d.version,
+               error = NULL, from_version = p.version,
                step_release_id = CASE WHEN p.again THEN u.step_release_id ELSE k.step END
           FROM picked p
-          JOIN ota.rollout r ON r.rollout_id = p.rollout_id
-          JOIN ota.device d ON d.device_id = p.device_id
-          LEFT JOIN stones k ON k.release_id = r.release_id AND k.fleet = d.fleet AND k.version = d.version
-           AND k.hardware = coalesce(d.hardware, '') AND k.sequence = d.sequence
+          LEFT JOIN stones k ON p.stepping AND k.release_id = p.release_id AND k.fleet = p.fleet AND k.version = p.version
+           AND k.hardware = coalesce(p.hardware, '') AND k.sequence = p.sequence
          WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
-        RETURNING u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, r.release_id) AS release_id, u.step_release_id, u.served_stage, u.deadline, p.again,
-            d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.notify_topic, d.gateway
+        RETURNING u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, p.release_id) AS release_id, u.step_release_id, u.served_stage, u.deadline, p.again,
+            p.fleet, p.hardware, p.version, p.sequence, p.notify_topic, p.gateway
     ), logged AS MATERIALIZED (
         SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('notified'::text),
-                   array_agg((jsonb_build_object('attempt', t.attempt, 'stage', t.served_stage, 'again', t.again)
-                       || CASE WHEN l.version IS NULL THEN '{}' ELSE jsonb_build_object('step', l.version) END)::text))
+                   array_agg(concat('{"attempt": ', t.attempt, ', "stage": ', t.served_stage, ', "again": ', t.again::text,
+                       CASE WHEN l.version IS NOT NULL THEN ', "step": ' || to_json(l.version) END, '}')))
           FROM told t LEFT JOIN ota.release l ON l.release_id = t.step_release_id
     )
     SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,

@@ -55,3 +55,5 @@ OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct
  */
 OTA_MUST_USE enum ota_err feed_hand_out(
 	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why);
+/* Would a whole turn of hand-outs fit into the queue to the gate? */
+OTA_MUST_USE bool feed_has_room(const struct feed *feed);
