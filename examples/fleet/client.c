@@ -25,6 +25,7 @@ static void on_connect(struct mosquitto *mqtt, void *user, int code)
 	}
 	device->link = LINK_ONLINE;
 	device->failures = 0;
+	device->record->connections++;
 	fleet_note_connected(device->fleet, device);
 	device_on_connected(device);
 }
@@ -62,7 +63,7 @@ static void set_up(struct device *device)
 	const struct options *options = device->fleet->options;
 	char id[DEVICE_ID_SIZE] = "";
 
-	device_name(device, id, sizeof(id));
+	device_client_id(device, id, sizeof(id));
 	mosquitto_connect_callback_set(device->mqtt, on_connect);
 	mosquitto_disconnect_callback_set(device->mqtt, on_disconnect);
 	mosquitto_message_callback_set(device->mqtt, on_message);
@@ -110,7 +111,7 @@ bool client_open(struct device *device)
 	struct rlimit kept = { 0 };
 	char id[DEVICE_ID_SIZE] = "";
 
-	device_name(device, id, sizeof(id));
+	device_client_id(device, id, sizeof(id));
 	device->fd = -1;
 	refuse_descriptors(true, &kept);
 	device->mqtt = mosquitto_new(id, !device->fleet->options->persistent, device);
@@ -137,7 +138,7 @@ void client_reset(struct device *device)
 	struct rlimit kept = { 0 };
 	char id[DEVICE_ID_SIZE] = "";
 
-	device_name(device, id, sizeof(id));
+	device_client_id(device, id, sizeof(id));
 	device->link = LINK_OFF;
 	device->unacked = 0;
 	report_forget(device);
@@ -159,7 +160,8 @@ void client_reset(struct device *device)
 static void watch(struct device *device)
 {
 	int fd = mosquitto_socket(device->mqtt);
-	uint32_t wanted = EPOLLIN | (mosquitto_want_write(device->mqtt) ? EPOLLOUT : 0u);
+	uint32_t wanted =
+		device->stalled ? 0u : EPOLLIN | (mosquitto_want_write(device->mqtt) ? EPOLLOUT : 0u);
 	struct epoll_event event = { .events = wanted, .data.u64 = device->index };
 
 	if (fd < 0 || (fd == device->fd && wanted == device->watched)) {
@@ -183,8 +185,9 @@ void client_connect(struct device *device)
 	device->fd = -1;
 	device->watched = 0;
 
-	int code = mosquitto_connect_async(
-		device->mqtt, options->host, (int)options->port, (int)options->keepalive);
+	const struct text_list *bind = &options->bind;
+	int code = mosquitto_connect_bind_async(device->mqtt, options->host, (int)options->port,
+		(int)options->keepalive, bind->count ? bind->items[device->number % bind->count] : NULL);
 
 	if (code != MOSQ_ERR_SUCCESS && mosquitto_socket(device->mqtt) < 0) {
 		fleet_note_failure(device->fleet, code);
@@ -197,6 +200,12 @@ void client_connect(struct device *device)
 void client_disconnect(struct device *device)
 {
 	(void)mosquitto_disconnect(device->mqtt);
+	watch(device);
+}
+
+void client_stall(struct device *device, bool stall)
+{
+	device->stalled = stall;
 	watch(device);
 }
 
@@ -257,13 +266,10 @@ void client_maintain(struct device *device)
 	}
 }
 
-int client_publish(struct device *device, const char *text, size_t size)
+int client_publish(struct device *device, const char *id, const char *text, size_t size)
 {
 	const struct options *options = device->fleet->options;
-	char id[DEVICE_ID_SIZE] = "";
 	int message = 0;
-
-	device_name(device, id, sizeof(id));
 	char *topic = common_expand(options->status_topic, id, options->fleet);
 	/* Without a connection the message still waits in the library's queue. */
 	int code = mosquitto_publish(device->mqtt, &message, topic, (int)size, text, 1, false);
@@ -274,6 +280,7 @@ int client_publish(struct device *device, const char *text, size_t size)
 		return 0;
 	}
 	device->unacked++;
+	device->record->reports++;
 	watch(device);
 	return message;
 }
@@ -283,7 +290,7 @@ void client_subscribe(struct device *device)
 	const struct options *options = device->fleet->options;
 	char id[DEVICE_ID_SIZE] = "";
 
-	device_name(device, id, sizeof(id));
+	device_client_id(device, id, sizeof(id));
 	for (size_t i = 0; i < options->topics.count; i++) {
 		char *topic = common_expand(options->topics.items[i], id, options->fleet);
 

@@ -28,14 +28,17 @@ void client_disconnect(struct device *device);
 /* Break the connection without one, as power cuts and bad networks do. */
 void client_drop(struct device *device);
 
+/* Read nothing, and send nothing that does not fit the socket, until it is called with false. */
+void client_stall(struct device *device, bool stall);
+
 /* The device's socket has `events` (of epoll). */
 void client_on_events(struct device *device, uint32_t events);
 
 /* Keep-alive; to be called about once a second. */
 void client_maintain(struct device *device);
 
-/* Publish a status with QoS 1; its message id, or 0. */
-int client_publish(struct device *device, const char *text, size_t size);
+/* Publish on the status topic of `id` (normally its own) with QoS 1; the message id, or 0. */
+int client_publish(struct device *device, const char *id, const char *text, size_t size);
 
 /* Subscribe to the notify topics. */
 void client_subscribe(struct device *device);

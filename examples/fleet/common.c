@@ -31,16 +31,28 @@ const char *common_error_text(int error)
 	return text ? text : "unknown error";
 }
 
-void common_format_time(char *out, size_t size)
+uint64_t common_wall_ms(void)
 {
 	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void common_format_moment(uint64_t wall_ms, char *out, size_t size)
+{
+	time_t whole = (time_t)(wall_ms / 1000);
 	struct tm parts = { 0 };
 	char seconds[24] = "";
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &parts);
+	gmtime_r(&whole, &parts);
 	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &parts);
-	(void)snprintf(out, size, "%s.%03uZ", seconds, (unsigned)(now.tv_nsec / 1000000) % 1000u);
+	(void)snprintf(out, size, "%s.%03uZ", seconds, (unsigned)(wall_ms % 1000));
+}
+
+void common_format_time(char *out, size_t size)
+{
+	common_format_moment(common_wall_ms(), out, size);
 }
 
 static uint64_t mix(uint64_t value)
@@ -74,6 +86,29 @@ uint64_t common_random(uint64_t *state)
 {
 	*state += UINT64_C(0x9e3779b97f4a7c15);
 	return mix(*state);
+}
+
+const char *common_parse_permille(const char *text, uint32_t *permille)
+{
+	uint32_t value = 0;
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits < 1 || digits > 3) {
+		return NULL;
+	}
+	for (; digits > 0; digits--) {
+		value = value * 10 + (uint32_t)(*text++ - '0');
+	}
+	value *= 10;
+	if (*text == '.') {
+		if (text[1] < '0' || text[1] > '9') {
+			return NULL;
+		}
+		value += (uint32_t)(text[1] - '0');
+		text += 2;
+	}
+	*permille = value;
+	return value <= 1000 ? text + (*text == '%') : NULL;
 }
 
 static int hex_value(char c)

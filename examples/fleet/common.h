@@ -32,14 +32,25 @@ uint64_t common_now_ms(void);
 /* What an errno value means, never NULL; a string that is never freed. */
 const char *common_error_text(int error);
 
-/* Write the wall clock as RFC 3339 in UTC with milliseconds. */
+/* Milliseconds of the wall clock, since 1970. */
+uint64_t common_wall_ms(void);
+
+/* Write the wall clock, or `wall_ms` of it, as RFC 3339 in UTC with milliseconds. */
 void common_format_time(char *out, size_t size);
+void common_format_moment(uint64_t wall_ms, char *out, size_t size);
 
 /* Hash `salt` and `text` (FNV-1a with a 64-bit finaliser), the same on every machine and run. */
 uint64_t common_hash(uint64_t seed, const char *salt, const char *text);
 
 /* Next number of a small generator (splitmix64), for delays only. */
 uint64_t common_random(uint64_t *state);
+
+/*
+ * Read a percentage with at most one decimal ("5", "0.5", "100"; a "%" may follow) as permille.
+ * Returns what follows it in `text`, NULL when it is none or is above 100.
+ */
+const char *common_parse_permille(const char *text, uint32_t *permille)
+	__attribute__((warn_unused_result));
 
 /* Decode exactly `size` bytes of hex in either case; false for any other text. */
 bool common_decode_hex(const char *text, unsigned char *out, size_t size)

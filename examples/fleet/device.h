@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "download.h"
+#include "ledger.h"
 #include "notice.h"
 #include "options.h"
 #include "report.h"
@@ -22,7 +23,7 @@ struct fleet;
 struct mosquitto;
 
 enum {
-	DEVICE_ID_SIZE = 80,
+	DEVICE_ID_SIZE = OPTIONS_ID_SIZE,
 	DEVICE_FOLDER_SIZE = 512,
 	DEVICE_BOOT_ID_SIZE = 17
 };
@@ -47,6 +48,16 @@ enum device_phase {
 	PHASE_COUNT
 };
 
+/* What a random number is for: each kind has a row of its own, so that one cannot disturb another. */
+enum choice {
+	CHOICE_PHASE,    /* how long a phase takes */
+	CHOICE_LINK,     /* when to connect again */
+	CHOICE_TROUBLE,  /* what a flaky link does, and when */
+	CHOICE_TRANSFER, /* where a transfer breaks */
+	CHOICE_GARBAGE,  /* what is said instead of a report */
+	CHOICE_KINDS
+};
+
 /* A report the broker has not acknowledged yet; kept only for --reports. */
 struct sent_report {
 	struct sent_report *next;
@@ -64,14 +75,19 @@ struct update {
 
 struct device {
 	struct fleet *fleet;
+	struct record *record; /* what the run's summary knows of it */
 	struct mosquitto *mqtt;
 	struct update *update; /* NULL when there is none */
 	struct sent_report *sent;
 	const char *target;   /* interned version of the last update; NULL: none yet */
 	const char *previous; /* interned version before the last update */
+	const char *claimed;  /* interned version that it says it runs; NULL: the truth */
 	struct slots slots;
 	uint64_t key; /* hash of the last notice taken up; 0: none */
+	uint64_t random;
+	uint32_t drawn[CHOICE_KINDS];
 	uint32_t number;
+	uint32_t client_number; /* of the device whose client id it uses: its own, but for a clone */
 	uint32_t index;
 	uint32_t faults;
 	uint32_t watched;  /* epoll events asked for */
@@ -87,16 +103,30 @@ struct device {
 	uint8_t pending_error;
 	bool greeted; /* connected at least once */
 	bool queued;  /* in the fleet's connection queue */
+	bool stalled; /* its link lets nothing through for a while */
 	char boot_id[DEVICE_BOOT_ID_SIZE];
 };
 
-/* Write the device's id, which is its client id too. */
+/* Write the device's id. */
 void device_name(const struct device *device, char *out, size_t size);
+
+/* Write the id it connects and reports with: its own, but for a clone; or that of a neighbour. */
+void device_client_id(const struct device *device, char *out, size_t size);
+void device_neighbour(const struct device *device, char *out, size_t size);
 
 /* Write the folder of its slots and return it; NULL when the slots are in memory. */
 const char *device_folder(const struct device *device, char *out, size_t size);
 
 bool device_has(const struct device *device, enum fault fault);
+bool device_is(const struct device *device, enum profile profile);
+
+/* Does it lie about this? */
+bool device_lies(const struct device *device, enum lie lie);
+
+/*
+ * Draw a number in `range`.  The n-th draw of a kind is the same in every run with this seed.
+ */
+uint32_t device_choose(struct device *device, enum choice choice, struct range range);
 
 /* The version it runs now. */
 const char *device_version(const struct device *device);
@@ -129,5 +159,9 @@ void device_drop_update(struct device *device);
 /* device_boot.c: power on; and what follows the reboot. */
 void device_boot(struct device *device);
 void device_power_off(struct device *device, bool clean);
+
+/* Never to be seen again; device_dies() does it when the profile says so, and then returns true. */
+void device_go_dark(struct device *device);
+bool device_dies(struct device *device, enum death death) __attribute__((warn_unused_result));
 void device_finish_trial(struct device *device);
 void device_fall_back(struct device *device, enum report_status status, enum update_error error);

@@ -50,7 +50,7 @@ static bool is_committed(const struct device *device)
 static void begin(struct device *device, struct notice *notice, int64_t sequence)
 {
 	if (device->update) {
-		output_event(device, "SUPERSEDED", "");
+		output_event(device, EVENT_SUPERSEDED, "");
 		device_drop_update(device);
 	}
 	device->update = common_alloc(1, sizeof(*device->update));
@@ -79,9 +79,10 @@ static void take_notice(struct device *device, struct notice *notice)
 	device->slots.attempt = notice->attempt;
 	device->target = common_intern(&fleet->names, notice->version);
 	device->previous = slot->version;
-	output_event(device, "NOTICE", "");
+	ledger_begin(device->record, notice->rollout, notice->attempt);
+	output_event(device, EVENT_NOTICE, "");
 	if (device_has(device, FAULT_SILENT)) {
-		output_event(device, "SILENT", "");
+		output_event(device, EVENT_SILENT, "");
 		return;
 	}
 	if (device_has(device, FAULT_REJECT)) {
@@ -132,21 +133,21 @@ static void take_recall(struct device *device, const struct notice *notice)
 		: device->target && strcmp(device->target, notice->version) == 0;
 
 	if (!same_rollout || (!device->update && device->phase == PHASE_IDLE)) {
-		output_event(device, "RECALL", "NOTHING_TO_RECALL");
+		output_event(device, EVENT_RECALL, "NOTHING_TO_RECALL");
 		if (same_rollout) {
 			device->key = 0;
 		}
 		return;
 	}
 	if (is_committed(device)) {
-		output_event(device, "RECALL", "TOO_LATE");
+		output_event(device, EVENT_RECALL, "TOO_LATE");
 		return;
 	}
 	if (device_has(device, FAULT_IGNORE_RECALL)) {
-		output_event(device, "RECALL", "IGNORED");
+		output_event(device, EVENT_RECALL, "IGNORED");
 		return;
 	}
-	output_event(device, "CANCELLED", "");
+	output_event(device, EVENT_CANCELLED, "");
 	device_drop_update(device);
 	timers_cancel(&device->fleet->timers, device->index, TIMER_PHASE);
 	device->phase = PHASE_IDLE;
@@ -166,14 +167,14 @@ void device_on_message(
 	if (notice.kind == NOTICE_RECALL) {
 		take_recall(device, &notice);
 	} else if (notice.kind == NOTICE_INVALID) {
-		output_event(device, "INVALID", notice.why);
+		output_event(device, EVENT_INVALID, notice.why);
 		if (device->phase == PHASE_IDLE && !device_has(device, FAULT_SILENT)) {
 			device->slots.rollout = notice.rollout;
 			device->slots.attempt = notice.attempt;
 			(void)report_send(device, REPORT_FAILED, UPDATE_BAD_NOTICE);
 		}
 	} else if (duplicate) {
-		output_event(device, "DUPLICATE", "");
+		output_event(device, EVENT_DUPLICATE, "");
 		/* On trial there is nothing to say yet; a silent device never has anything. */
 		if (device->phase != PHASE_TRIAL && !device_has(device, FAULT_SILENT)) {
 			report_repeat(device);
@@ -186,6 +187,32 @@ void device_on_message(
 	notice_free(&notice);
 }
 
+/* Ask for the next range; a flaky link may break it off in the middle. */
+static void ask_range(struct device *device)
+{
+	const struct options *options = device->fleet->options;
+	const struct range permille = { 0, 999 };
+	uint64_t allowed = UINT64_MAX;
+
+	if (device_is(device, PROFILE_FLAKY)
+		&& device_choose(device, CHOICE_TRANSFER, permille) < options->flaky_break_permille) {
+		uint64_t size = device->update->notice.size;
+		uint32_t most = (uint32_t)(size < options->chunk ? size : options->chunk);
+
+		allowed = device_choose(device, CHOICE_TRANSFER, (struct range){ 1, most });
+	}
+	download_next(device->update->download, allowed);
+}
+
+/* Nothing of it is true. */
+static void claim_success(struct device *device)
+{
+	device->claimed = device->target;
+	(void)report_send(device, REPORT_SUCCESS, UPDATE_OK);
+	device_drop_update(device);
+	device->phase = PHASE_IDLE;
+}
+
 static void start_download(struct device *device)
 {
 	struct update *update = device->update;
@@ -193,18 +220,35 @@ static void start_download(struct device *device)
 	char part[DEVICE_FOLDER_SIZE + 16] = "";
 	const char *place = device_folder(device, folder, sizeof(folder));
 
+	if (device_dies(device, DEATH_TOLD)) {
+		return;
+	}
+	if (device_lies(device, LIE_EARLY)) {
+		claim_success(device);
+		return;
+	}
+	if (device_lies(device, LIE_OTHER)) {
+		report_for_another(device);
+	}
 	if (place) {
 		(void)snprintf(part, sizeof(part), "%s/download.part", place);
 	}
-	update->download = download_create(device->fleet->downloads, device, &update->notice,
-		place ? part : NULL, device_has(device, FAULT_CORRUPT));
+	update->download = download_create(device->fleet->downloads,
+		&(struct download_order){
+			.owner = device,
+			.notice = &update->notice,
+			.part = place ? part : NULL,
+			.bytes = &device->record->bytes,
+			.rate = device_is(device, PROFILE_SLOW) ? device->fleet->options->slow_rate : 0,
+			.corrupt = device_has(device, FAULT_CORRUPT),
+		});
 	if (!update->download) {
 		fail(device, UPDATE_SLOT_WRITE_FAILED);
 		return;
 	}
 	device->phase = PHASE_DOWNLOADING;
 	(void)report_send(device, REPORT_DOWNLOADING, UPDATE_OK);
-	download_next(update->download);
+	ask_range(device);
 }
 
 /* Everything has arrived: is it what was promised and signed? */
@@ -214,6 +258,9 @@ static void check_image(struct device *device)
 	const unsigned char *digest = download_digest(update->download);
 
 	(void)report_send(device, REPORT_VERIFYING, UPDATE_OK);
+	if (device_dies(device, DEATH_VERIFYING)) {
+		return;
+	}
 	if (memcmp(digest, update->notice.sha256, COMMON_SHA256_SIZE) != 0) {
 		fail(device, UPDATE_HASH_MISMATCH);
 		return;
@@ -236,9 +283,12 @@ static void apply_image(struct device *device)
 	char part[DEVICE_FOLDER_SIZE + 16] = "";
 	const char *place = device_folder(device, folder, sizeof(folder));
 
+	if (device_dies(device, DEATH_APPLYING)) {
+		return;
+	}
 	if (device_has(device, FAULT_POWERCUT)) {
 		device->faults &= ~(1u << FAULT_POWERCUT);
-		output_event(device, "POWERCUT", "");
+		output_event(device, EVENT_POWERCUT, "");
 		device_power_off(device, false);
 		return;
 	}
@@ -266,33 +316,47 @@ static void apply_image(struct device *device)
 	device_enter(device, PHASE_REBOOTING, device->awaited ? acknowledgement_limit : at_once);
 }
 
+static void continue_download(struct device *device)
+{
+	struct update *update = device->update;
+	const struct options *options = device->fleet->options;
+	uint32_t quarter = (uint32_t)(download_received(update->download) * 4 / update->notice.size);
+
+	if (options->progress && quarter > update->quarter) {
+		update->quarter = quarter;
+		(void)report_send(device, REPORT_DOWNLOADING, UPDATE_OK);
+	}
+	if (device_has(device, FAULT_SLOW)) {
+		device_enter(device, PHASE_DOWNLOADING, options->slow_delay);
+	} else if (device_is(device, PROFILE_SLOW)) {
+		uint32_t pause = download_pause_ms(update->download);
+
+		device_enter(device, PHASE_DOWNLOADING, (struct range){ pause, pause });
+	} else if (device->stalled) {
+		device_enter(device, PHASE_DOWNLOADING, at_once); /* when the link lets it */
+	} else {
+		ask_range(device);
+	}
+}
+
 void device_on_download(void *owner, enum download_event event, enum update_error error)
 {
 	struct device *device = owner;
-	struct update *update = device->update;
-	const struct options *options = device->fleet->options;
 
-	switch (event) {
-	case DOWNLOAD_CHUNK: {
-		uint32_t quarter =
-			(uint32_t)(download_received(update->download) * 4 / update->notice.size);
-
-		if (options->progress && quarter > update->quarter) {
-			update->quarter = quarter;
-			(void)report_send(device, REPORT_DOWNLOADING, UPDATE_OK);
-		}
-		if (device_has(device, FAULT_SLOW)) {
-			device_enter(device, PHASE_DOWNLOADING, options->slow_delay);
-		} else {
-			download_next(update->download);
-		}
-		break;
+	if ((event == DOWNLOAD_CHUNK || event == DOWNLOAD_DONE)
+		&& device_dies(device, DEATH_DOWNLOADING)) {
+		return;
 	}
+	switch (event) {
+	case DOWNLOAD_CHUNK:
+		continue_download(device);
+		break;
 	case DOWNLOAD_BROKEN: {
-		uint32_t breaks = download_breaks(update->download);
+		uint32_t breaks = download_breaks(device->update->download);
 		uint32_t pause = 100u << (breaks < 6 ? breaks : 6);
 
-		device->fleet->counters.resumed++;
+		device->fleet->board->resumed++;
+		device->record->resumed++;
 		device_enter(device, PHASE_DOWNLOADING, (struct range){ pause, pause * 2 });
 		break;
 	}
@@ -313,7 +377,7 @@ void device_continue_update(struct device *device)
 	if (device->phase == PHASE_WAITING) {
 		start_download(device);
 	} else if (device->phase == PHASE_DOWNLOADING) {
-		download_next(device->update->download);
+		ask_range(device);
 	} else if (device->phase == PHASE_APPLYING) {
 		apply_image(device);
 	}

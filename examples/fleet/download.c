@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <openssl/evp.h>
+#include <utlist.h>
 
 #include "common.h"
 
@@ -22,6 +23,15 @@ struct downloads {
 	const struct options *options;
 	CURLM *multi;
 	download_callback *callback;
+	CURL **idle; /* handles between two transfers, room for all that may run */
+	uint32_t idle_count;
+	uint32_t running;
+	uint32_t limit;
+	/*
+	 * Those that have to wait for a connection, first come first served.  libcurl could keep them,
+	 * but it looks at each of them whenever one ends, and a handle is ten times what a device is.
+	 */
+	struct download *queue;
 	uint64_t due;
 	uint64_t bytes;
 	int epoll;
@@ -29,19 +39,24 @@ struct downloads {
 
 struct download {
 	struct downloads *downloads;
+	struct download *prev; /* in the queue */
+	struct download *next;
 	void *owner;
 	const struct notice *notice;
-	CURL *easy;
+	uint64_t *bytes;
+	CURL *easy; /* NULL: it is not running */
 	EVP_MD_CTX *hash;
 	uint64_t received;
 	uint64_t begun_at;    /* `received` when this range was asked for */
 	uint64_t range_start; /* what the answer says, from Content-Range */
 	uint64_t total;       /* likewise; UINT64_MAX: unknown */
+	uint64_t allowed;     /* bytes until this range breaks off; UINT64_MAX: it does not */
+	uint32_t rate;
 	enum update_error error;
 	uint32_t breaks;
 	int file; /* -1: none */
 	size_t head_size;
-	bool running;
+	bool waiting;
 	bool answered; /* the first bytes of this range's answer have come */
 	bool corrupt;
 	unsigned char digest[COMMON_SHA256_SIZE];
@@ -86,9 +101,11 @@ struct downloads *downloads_open(
 		.options = options,
 		.multi = curl_multi_init(),
 		.callback = callback,
+		.limit = options_downloads_each(options),
 		.due = UINT64_MAX,
 		.epoll = epoll,
 	};
+	downloads->idle = common_alloc(downloads->limit, sizeof(CURL *));
 	if (!downloads->multi) {
 		fputs("mosquitto_ota_fleet: cannot start libcurl\n", stderr);
 		exit(EXIT_FAILURE);
@@ -97,14 +114,17 @@ struct downloads *downloads_open(
 	curl_multi_setopt(downloads->multi, CURLMOPT_SOCKETDATA, downloads);
 	curl_multi_setopt(downloads->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(downloads->multi, CURLMOPT_TIMERDATA, downloads);
-	curl_multi_setopt(
-		downloads->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)options->max_downloads);
+	curl_multi_setopt(downloads->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)downloads->limit);
 	return downloads;
 }
 
 void downloads_close(struct downloads *downloads)
 {
+	for (uint32_t i = 0; i < downloads->idle_count; i++) {
+		curl_easy_cleanup(downloads->idle[i]);
+	}
 	curl_multi_cleanup(downloads->multi);
+	free(downloads->idle);
 	free(downloads);
 }
 
@@ -170,6 +190,9 @@ static size_t on_data(char *data, size_t size, size_t count, void *user)
 	if (!download->answered && !check_answer(download)) {
 		return 0;
 	}
+	if (length > download->allowed) {
+		length = (size_t)download->allowed; /* fewer than came: libcurl ends the transfer */
+	}
 	if (length > download->notice->size - download->received) {
 		download->error = UPDATE_SIZE_MISMATCH;
 		return 0;
@@ -192,35 +215,27 @@ static size_t on_data(char *data, size_t size, size_t count, void *user)
 		return 0;
 	}
 	download->received += length;
+	download->allowed -= download->allowed == UINT64_MAX ? 0 : length;
 	download->downloads->bytes += length;
+	*download->bytes += length;
 	return length;
 }
 
-struct download *download_create(struct downloads *downloads, void *owner,
-	const struct notice *notice, const char *part, bool corrupt)
+/* A handle for one transfer; it goes back with release(). */
+static void acquire(struct download *download)
 {
+	struct downloads *downloads = download->downloads;
 	const struct options *options = downloads->options;
-	struct download *download = common_alloc(1, sizeof(*download));
+	CURL *easy =
+		downloads->idle_count > 0 ? downloads->idle[--downloads->idle_count] : curl_easy_init();
 
-	*download = (struct download){
-		.downloads = downloads,
-		.owner = owner,
-		.notice = notice,
-		.easy = curl_easy_init(),
-		.hash = EVP_MD_CTX_new(),
-		.file = -1,
-		.corrupt = corrupt,
-	};
-	if (part) {
-		download->file = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (!easy) {
+		fputs("mosquitto_ota_fleet: out of memory\n", stderr);
+		exit(EXIT_FAILURE);
 	}
-	if (!download->easy || !download->hash || !restart(download) || (part && download->file < 0)) {
-		download_free(download);
-		return NULL;
-	}
-	CURL *easy = download->easy;
-
-	curl_easy_setopt(easy, CURLOPT_URL, notice->url);
+	download->easy = easy;
+	downloads->running++;
+	curl_easy_setopt(easy, CURLOPT_URL, download->notice->url);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, download);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, download);
@@ -232,13 +247,48 @@ struct download *download_create(struct downloads *downloads, void *owner,
 	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 3L);
 	curl_easy_setopt(easy, CURLOPT_FAILONERROR, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size); /* times ten thousand devices */
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size);
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"); /* a device knows nothing of our environment */
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, 10L);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, 20L);
 	if (options->http_cafile) {
 		curl_easy_setopt(easy, CURLOPT_CAINFO, options->http_cafile);
+	}
+}
+
+/* The transfer is over or given up. */
+static void release(struct download *download)
+{
+	struct downloads *downloads = download->downloads;
+
+	curl_multi_remove_handle(downloads->multi, download->easy);
+	curl_easy_reset(download->easy);
+	downloads->idle[downloads->idle_count++] = download->easy;
+	downloads->running--;
+	download->easy = NULL;
+}
+
+struct download *download_create(struct downloads *downloads, const struct download_order *order)
+{
+	struct download *download = common_alloc(1, sizeof(*download));
+
+	*download = (struct download){
+		.downloads = downloads,
+		.owner = order->owner,
+		.notice = order->notice,
+		.bytes = order->bytes,
+		.rate = order->rate,
+		.hash = EVP_MD_CTX_new(),
+		.file = -1,
+		.corrupt = order->corrupt,
+	};
+	if (order->part) {
+		download->file = open(order->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	}
+	if (!download->hash || !restart(download) || (order->part && download->file < 0)) {
+		download_free(download);
+		return NULL;
 	}
 	return download;
 }
@@ -248,10 +298,12 @@ void download_free(struct download *download)
 	if (!download) {
 		return;
 	}
-	if (download->running) {
-		curl_multi_remove_handle(download->downloads->multi, download->easy);
+	if (download->waiting) {
+		DL_DELETE(download->downloads->queue, download);
 	}
-	curl_easy_cleanup(download->easy);
+	if (download->easy) {
+		release(download);
+	}
 	EVP_MD_CTX_free(download->hash);
 	if (download->file >= 0) {
 		close(download->file);
@@ -259,14 +311,28 @@ void download_free(struct download *download)
 	free(download);
 }
 
-void download_next(struct download *download)
+/* Bytes of one range. */
+static uint64_t chunk_of(const struct download *download)
+{
+	const uint64_t chunk = download->downloads->options->chunk;
+
+	return download->rate > 0 && download->rate < chunk ? download->rate : chunk;
+}
+
+uint32_t download_pause_ms(const struct download *download)
+{
+	return download->rate > 0 ? (uint32_t)(chunk_of(download) * 1000 / download->rate) : 0;
+}
+
+static void start(struct download *download)
 {
 	char range[64] = "";
 	uint64_t last = download->notice->size - 1;
 
-	if (last - download->received >= download->downloads->options->chunk) {
-		last = download->received + download->downloads->options->chunk - 1;
+	if (last - download->received >= chunk_of(download)) {
+		last = download->received + chunk_of(download) - 1;
 	}
+	acquire(download);
 	(void)snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)download->received,
 		(unsigned long long)last);
 	curl_easy_setopt(download->easy, CURLOPT_RANGE, range);
@@ -274,8 +340,26 @@ void download_next(struct download *download)
 	download->range_start = UINT64_MAX;
 	download->total = UINT64_MAX;
 	download->answered = false;
-	download->running = true;
 	curl_multi_add_handle(download->downloads->multi, download->easy);
+}
+
+static void start_waiting(struct downloads *downloads)
+{
+	while (downloads->queue && downloads->running < downloads->limit) {
+		struct download *next = downloads->queue;
+
+		DL_DELETE(downloads->queue, next);
+		next->waiting = false;
+		start(next);
+	}
+}
+
+void download_next(struct download *download, uint64_t allowed)
+{
+	download->allowed = allowed;
+	download->waiting = true;
+	DL_APPEND(download->downloads->queue, download);
+	start_waiting(download->downloads);
 }
 
 static enum download_event fail(struct download *download, enum update_error error)
@@ -339,13 +423,13 @@ static void collect_finished(struct downloads *downloads)
 		CURLcode result = message->data.result; /* gone once the handle is removed */
 
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &download);
-		curl_multi_remove_handle(downloads->multi, download->easy);
-		download->running = false;
 
 		enum download_event event = judge(download, result);
 
+		release(download);
 		downloads->callback(download->owner, event, download->error);
 	}
+	start_waiting(downloads);
 }
 
 void downloads_on_socket(struct downloads *downloads, int socket, uint32_t events)

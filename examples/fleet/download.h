@@ -45,17 +45,25 @@ void downloads_on_time(struct downloads *downloads, uint64_t now);
 /* Bytes received by all downloads so far, and bytes of them fetched after a break. */
 uint64_t downloads_bytes(const struct downloads *downloads);
 
-/*
- * Prepare a download of what `notice` names (it must stay alive), into the file `part` unless that
- * is NULL.  `corrupt` changes one byte on the way.  NULL when `part` cannot be written.
- */
-struct download *download_create(struct downloads *downloads, void *owner,
-	const struct notice *notice, const char *part, bool corrupt)
+struct download_order {
+	void *owner;
+	const struct notice *notice; /* what to fetch; stays alive as long as the download */
+	const char *part;            /* file to write to, or NULL */
+	uint64_t *bytes;             /* what arrives is added here */
+	uint32_t rate;               /* bytes a second that the device can take; 0: all */
+	bool corrupt;                /* change one byte on the way */
+};
+
+/* Prepare a download.  NULL when `part` cannot be written. */
+struct download *download_create(struct downloads *downloads, const struct download_order *order)
 	__attribute__((warn_unused_result));
 void download_free(struct download *download);
 
-/* Ask for the next range. */
-void download_next(struct download *download);
+/* Ask for the next range, which breaks off after `allowed` bytes; UINT64_MAX: it does not. */
+void download_next(struct download *download, uint64_t allowed);
+
+/* How long a device with a rate waits before it asks for more: a second's bytes are one range. */
+uint32_t download_pause_ms(const struct download *download);
 
 /* Breaks in a row so far, bytes received, and, once done, digest and header of the image. */
 uint32_t download_breaks(const struct download *download);

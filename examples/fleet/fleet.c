@@ -8,25 +8,29 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <mosquitto.h>
 
 #include "client.h"
+#include "console.h"
 #include "output.h"
 
 enum {
 	EVENTS_MAX = 512,
-	TICK_MS = 100
+	TICK_MS = 100,
+	LOOK_MS = 400
 };
 
 static const uint64_t signal_epoll_tag = UINT64_C(1) << 41;
 static const uint64_t stop_limit_ms = 3000;
 
 /* A device needs a socket, and one more while it downloads. */
-static bool raise_file_limit(const struct options *options)
+bool fleet_raise_file_limit(const struct options *options)
 {
-	const rlim_t wanted = (rlim_t)options->devices + options->max_downloads + 64;
+	const uint32_t each = (options->devices + options->processes - 1) / options->processes;
+	const rlim_t wanted = (rlim_t)each + options_downloads_each(options) + 64;
 	struct rlimit limit = { 0 };
 
 	getrlimit(RLIMIT_NOFILE, &limit);
@@ -41,8 +45,8 @@ static bool raise_file_limit(const struct options *options)
 	}
 	if (setrlimit(RLIMIT_NOFILE, &raised) != 0) {
 		fprintf(stderr,
-			"mosquitto_ota_fleet: devices: %u devices need %llu open files and the limit is %llu; "
-			"raise it with ulimit -n\n",
+			"mosquitto_ota_fleet: devices: %u devices need %llu open files in each process and the "
+			"limit is %llu; give more --processes or raise it with ulimit -n\n",
 			options->devices, (unsigned long long)wanted, (unsigned long long)limit.rlim_max);
 		return false;
 	}
@@ -57,6 +61,7 @@ static bool watch_signals(struct fleet *fleet)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGUSR1);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_BLOCK, &signals, NULL) != 0) {
 		return false;
@@ -66,25 +71,42 @@ static bool watch_signals(struct fleet *fleet)
 		&& epoll_ctl(fleet->epoll, EPOLL_CTL_ADD, fleet->signals, &event) == 0;
 }
 
-bool fleet_open(struct fleet *fleet, const struct options *options)
+/* Bytes of memory that the process has now. */
+static uint64_t resident(void)
 {
+	FILE *file = fopen("/proc/self/statm", "r");
+	char text[128] = "";
+	char *rest = NULL;
+	uint64_t pages = 0;
+
+	if (file) {
+		if (fgets(text, sizeof(text), file)) {
+			(void)strtoull(text, &rest, 10); /* virtual size first, then resident */
+			pages = strtoull(rest, NULL, 10);
+		}
+		fclose(file);
+	}
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool fleet_open(struct fleet *fleet, const struct fleet_setup *setup, size_t number)
+{
+	const struct options *options = setup->ledger->options;
+
 	*fleet = (struct fleet){
 		.options = options,
-		.count = options->devices,
+		.ledger = setup->ledger,
+		.board = &setup->ledger->boards[number],
+		.console = setup->console,
+		.output = setup->output,
+		.keyring = setup->keyring,
+		.count = setup->ledger->boards[number].count,
 		.epoll = -1,
 		.signals = -1,
-		.random = options->seed,
-		.started_at = common_now_ms(),
+		.started_at = setup->ledger->started_at,
+		.tokens_at = common_now_ms(),
+		.resident_at_start = resident(),
 	};
-	fleet->tokens_at = fleet->started_at;
-	fleet->output = output_open(options);
-	if (!fleet->output || !raise_file_limit(options)) {
-		return false;
-	}
-	fleet->keyring = options->keys.count ? keyring_load(&options->keys) : NULL;
-	if (options->keys.count && !fleet->keyring) {
-		return false;
-	}
 	fleet->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (fleet->epoll < 0 || !watch_signals(fleet)) {
 		perror("mosquitto_ota_fleet: cannot start the event loop");
@@ -98,7 +120,7 @@ bool fleet_open(struct fleet *fleet, const struct options *options)
 		if (!device_start(&fleet->devices[i], fleet, i)) {
 			return false;
 		}
-		fleet->expected += !device_has(&fleet->devices[i], FAULT_OFFLINE);
+		fleet->board->expected -= device_has(&fleet->devices[i], FAULT_OFFLINE);
 	}
 	return true;
 }
@@ -112,8 +134,6 @@ void fleet_close(struct fleet *fleet)
 	if (fleet->downloads) {
 		downloads_close(fleet->downloads);
 	}
-	output_close(fleet->output);
-	keyring_free(fleet->keyring);
 	timers_close(&fleet->timers);
 	free(fleet->queue);
 	free(fleet->devices);
@@ -124,11 +144,6 @@ void fleet_close(struct fleet *fleet)
 	if (fleet->epoll >= 0) {
 		close(fleet->epoll);
 	}
-}
-
-uint64_t fleet_choose(struct fleet *fleet, struct range range)
-{
-	return range.low + common_random(&fleet->random) % ((uint64_t)range.high - range.low + 1);
 }
 
 void fleet_queue_connect(struct fleet *fleet, struct device *device)
@@ -142,19 +157,18 @@ void fleet_queue_connect(struct fleet *fleet, struct device *device)
 
 void fleet_note_connected(struct fleet *fleet, const struct device *device)
 {
-	struct fleet_counters *counters = &fleet->counters;
+	struct board *board = fleet->board;
 
-	counters->connected++;
-	counters->greeted += !device->greeted;
-	if (counters->greeted == fleet->expected && counters->all_connected_ms == 0) {
-		counters->all_connected_ms = common_now_ms() - fleet->started_at + 1;
-		output_connected(fleet);
+	board->connected++;
+	board->greeted += !device->greeted;
+	if (board->greeted == board->expected && board->all_connected_ms == 0) {
+		board->all_connected_ms = common_now_ms() - fleet->started_at + 1;
 	}
 }
 
 void fleet_note_failure(struct fleet *fleet, int mosquitto_code)
 {
-	fleet->counters.failed++;
+	fleet->board->failed++;
 	if (!fleet->complained) {
 		fleet->complained = true;
 		fprintf(stderr, "mosquitto_ota_fleet: %s:%u: %s; trying again\n", fleet->options->host,
@@ -166,12 +180,12 @@ void fleet_note_failure(struct fleet *fleet, int mosquitto_code)
 
 void fleet_note_refusal(struct fleet *fleet, const char *reason)
 {
-	if (fleet->counters.refused++ == 0) {
+	if (fleet->board->refused++ == 0) {
 		fprintf(stderr, "mosquitto_ota_fleet: the broker says: %s\n", reason);
 	}
 }
 
-size_t fleet_count_online(const struct fleet *fleet)
+static size_t count_online(const struct fleet *fleet)
 {
 	size_t online = 0;
 
@@ -183,7 +197,7 @@ size_t fleet_count_online(const struct fleet *fleet)
 
 static void start_connections(struct fleet *fleet, uint64_t now)
 {
-	const double rate = fleet->options->connect_rate;
+	const double rate = (double)fleet->options->connect_rate / fleet->options->processes;
 
 	/* At most a twentieth of a second's worth at once, so that a long pause makes no burst. */
 	fleet->tokens += (double)(now - fleet->tokens_at) * rate / 1000.0;
@@ -213,6 +227,41 @@ static void maintain(struct fleet *fleet)
 	}
 }
 
+/* Write down how everything stands, for whoever prints it. */
+static void look(struct fleet *fleet)
+{
+	struct board *board = fleet->board;
+	struct timespec used = { 0 };
+	uint64_t now = resident();
+	uint64_t unacked = 0;
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		const struct device *device = &fleet->devices[i];
+		struct record *record = device->record;
+		const char *version = device_version(device);
+
+		record->phase = device->phase;
+		record->online = device->link == LINK_ONLINE;
+		if (board->version_count == 0 || strcmp(board->versions[record->version], version) != 0) {
+			record->version = ledger_version(board, version);
+		}
+		unacked += device->unacked;
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	board->unacked = unacked;
+	board->bytes = downloads_bytes(fleet->downloads);
+	board->cpu_us = (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+	board->resident = now;
+	board->grown = now > fleet->resident_at_start ? now - fleet->resident_at_start : 0;
+}
+
+/* A link that may just be down when one looks. */
+static bool is_unsteady(const struct device *device)
+{
+	return device_has(device, FAULT_FLAPPING) || device_is(device, PROFILE_FLAKY)
+		|| device->fleet->options->profiles.permille[PROFILE_CLONE] > 0;
+}
+
 /* Everyone who can connect runs the version, has settled and has been heard by the broker. */
 static bool version_reached(const struct fleet *fleet)
 {
@@ -221,11 +270,12 @@ static bool version_reached(const struct fleet *fleet)
 	for (size_t i = 0; i < fleet->count; i++) {
 		const struct device *device = &fleet->devices[i];
 
-		if (device->phase == PHASE_OFF || device->phase == PHASE_DARK) {
+		if (device->phase == PHASE_OFF || device->phase == PHASE_DARK
+			|| device_is(device, PROFILE_CLONE)) {
 			continue;
 		}
 		if (device->phase != PHASE_IDLE || device->unacked > 0
-			|| (device->link != LINK_ONLINE && !device_has(device, FAULT_FLAPPING))
+			|| (device->link != LINK_ONLINE && !is_unsteady(device))
 			|| strcmp(device_version(device), fleet->options->until_version) != 0) {
 			return false;
 		}
@@ -242,7 +292,10 @@ static bool on_signal(struct fleet *fleet)
 		if (info.ssi_signo != SIGUSR1) {
 			return false;
 		}
-		output_table(fleet);
+		if (fleet->console) {
+			look(fleet);
+			console_table(fleet->console, fleet->ledger);
+		}
 	}
 	return true;
 }
@@ -319,7 +372,7 @@ static void leave(struct fleet *fleet)
 			client_disconnect(device);
 		}
 	}
-	while (fleet_count_online(fleet) > 0 && common_now_ms() < limit) {
+	while (count_online(fleet) > 0 && common_now_ms() < limit) {
 		(void)turn(fleet, common_now_ms() + 20);
 	}
 }
@@ -328,6 +381,7 @@ void fleet_run(struct fleet *fleet)
 {
 	const uint32_t duration = fleet->options->duration;
 	uint64_t tick = common_now_ms() + TICK_MS;
+	uint64_t next_look = 0;
 
 	while (turn(fleet, tick)) {
 		uint64_t now = common_now_ms();
@@ -338,16 +392,24 @@ void fleet_run(struct fleet *fleet)
 		}
 		tick = now + TICK_MS;
 		maintain(fleet);
-		output_progress(fleet);
-		if (fleet->options->until_version && version_reached(fleet)) {
-			fleet->reached = true;
-			break;
+		if (now >= next_look) {
+			next_look = now + LOOK_MS;
+			look(fleet);
+		}
+		if (fleet->options->until_version) {
+			atomic_store(&fleet->board->reached, version_reached(fleet));
+		}
+		if (fleet->console) {
+			console_tick(fleet->console, fleet->ledger);
+			if (atomic_load(&fleet->board->reached)) {
+				break; /* among several, all wait for all */
+			}
 		}
 		if (duration > 0 && now - fleet->started_at >= (uint64_t)duration * 1000) {
 			break;
 		}
 	}
 	settle(fleet);
-	output_finish(fleet); /* before the devices leave: it shows who was connected */
+	look(fleet); /* before the devices leave: it shows who was connected */
 	leave(fleet);
 }

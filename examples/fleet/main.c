@@ -1,39 +1,57 @@
 /*
  * mosquitto_ota_fleet - a fleet of simulated devices, as real MQTT clients with A/B slots.
  */
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <mosquitto.h>
-
-#include "fleet.h"
+#include "console.h"
 #include "image.h"
 #include "options.h"
+#include "output.h"
+#include "processes.h"
+#include "summary.h"
 
 enum {
 	STATUS_USAGE = 2
 };
 
-static int run_fleet(const struct options *options)
+static int run_and_tell(const struct fleet_setup *setup)
 {
-	struct fleet fleet = { 0 };
+	FILE *csv = output_csv(setup->output);
 	int status = EXIT_FAILURE;
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	mosquitto_lib_init();
-	if (fleet_open(&fleet, options)) {
-		fleet_run(&fleet);
-		status = !options->until_version || fleet.reached ? EXIT_SUCCESS : EXIT_FAILURE;
-		if (status != EXIT_SUCCESS) {
-			fprintf(stderr, "mosquitto_ota_fleet: not every device reached version %s\n",
-				options->until_version);
-		}
+	console_open(setup->console, setup->ledger);
+	status = processes_run(setup);
+	if (!setup->console->quiet) {
+		summary_print(setup->console, setup->ledger);
 	}
-	fleet_close(&fleet);
-	mosquitto_lib_cleanup();
-	curl_global_cleanup();
+	if (csv && !summary_write_csv(setup->ledger, csv)) {
+		fprintf(stderr, "mosquitto_ota_fleet: csv: could not write all of \"%s\"\n",
+			setup->ledger->options->csv);
+		status = EXIT_FAILURE;
+	}
+	return status;
+}
+
+static int run_fleet(const struct options *options)
+{
+	struct ledger ledger = { 0 };
+	struct console console = { 0 };
+	struct fleet_setup setup = { .ledger = &ledger, .console = &console };
+	int status = EXIT_FAILURE;
+
+	if (!fleet_raise_file_limit(options) || !ledger_open(&ledger, options)) {
+		return EXIT_FAILURE;
+	}
+	setup.output = output_open(options);
+	setup.keyring = options->keys.count ? keyring_load(&options->keys) : NULL;
+	if (setup.output && (setup.keyring || options->keys.count == 0)) {
+		status = run_and_tell(&setup);
+	}
+	keyring_free(setup.keyring);
+	output_close(setup.output);
+	ledger_close(&ledger);
 	return status;
 }
 

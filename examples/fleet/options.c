@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,9 @@ static const struct option_row rows[] = {
 	{ "cafile", "", OPTION_TEXT, AT(cafile), 0, 0, "FILE", "connect with TLS, trusting these certificates" },
 	{ "keepalive", "-k", OPTION_NUMBER, AT(keepalive), 5, 65535, "S", "MQTT keep-alive (60)" },
 	{ "persistent", "", OPTION_FLAG, AT(persistent), 0, 0, "", "keep the session at the broker while away" },
-	{ "connect-rate", "", OPTION_NUMBER, AT(connect_rate), 1, 100000, "N", "connections begun each second (1000)" },
+	{ "bind", "", OPTION_LIST, AT(bind), 0, 0, "ADDRESS", "connect from this address, repeatable: devices take turns; one holds 28,000 connections" },
+	{ "connect-rate", "", OPTION_NUMBER, AT(connect_rate), 1, 100000, "N", "connections begun each second, by all processes (1000)" },
+	{ "processes", "", OPTION_NUMBER, AT(processes), 1, OPTIONS_PROCESSES_MAX, "N", "share the devices among N processes (1)" },
 	{ "devices", "-n", OPTION_NUMBER, AT(devices), 1, 1000000, "N", "how many devices (10)" },
 	{ "first", "", OPTION_NUMBER, AT(first), 1, 1000000000, "N", "number of the first device (1)" },
 	{ "prefix", "", OPTION_TEXT, AT(prefix), 0, 0, "TEXT", "ids are TEXT-00001 ... (device)" },
@@ -54,7 +57,7 @@ static const struct option_row rows[] = {
 	{ "threshold", "", OPTION_NUMBER, AT(threshold), 1, OPTIONS_KEYS_MAX, "N", "distinct keys a manifest needs (1)" },
 	{ "http-cafile", "", OPTION_TEXT, AT(http_cafile), 0, 0, "FILE", "certificates to trust for https downloads" },
 	{ "chunk", "", OPTION_NUMBER, AT(chunk), 1024, 1 << 30, "BYTES", "size of one range request (65536)" },
-	{ "max-downloads", "", OPTION_NUMBER, AT(max_downloads), 1, 10000, "N", "connections to the file server at once (200)" },
+	{ "max-downloads", "", OPTION_NUMBER, AT(max_downloads), 1, 10000, "N", "connections to the file server at once, of all processes (200)" },
 	{ "download-retries", "", OPTION_NUMBER, AT(download_retries), 0, 1000, "N", "broken transfers resumed before giving up (5)" },
 	{ "progress", "", OPTION_FLAG, AT(progress), 0, 0, "", "report every quarter of a download" },
 	{ "slots", "", OPTION_TEXT, AT(slots), 0, 0, "DIR", "keep slots in DIR/<id>/{a.bin,b.bin,boot.json} (in memory)" },
@@ -64,38 +67,31 @@ static const struct option_row rows[] = {
 	{ "boot-delay", "", OPTION_RANGE, AT(boot_delay), 0, 0, "MS", "rebooting (50-200)" },
 	{ "health-delay", "", OPTION_RANGE, AT(health_delay), 0, 0, "MS", "checking after the boot (50-200)" },
 	{ "health-deadline", "", OPTION_NUMBER, AT(health_deadline), 100, 86400000, "MS", "no connection by then: health check failed (60000)" },
+	{ "mix", "", OPTION_TEXT, AT(mix), 0, 0, "NAME=PERCENT,...", "profiles, such as good=90,flaky=5,dies=5 (good=100); see below" },
+	{ "dies-at", "", OPTION_TEXT, AT(dies_at), 0, 0, "STATE", "where dies goes dark: told, downloading, verifying, applying, rebooting, trial or any (any)" },
+	{ "lies-about", "", OPTION_TEXT, AT(lies_about), 0, 0, "WHAT", "what lies says: early, version, other, malformed or any (any)" },
+	{ "flaky-every", "", OPTION_RANGE, AT(flaky_every), 0, 0, "MS", "from one trouble of a flaky link to the next (5000-20000)" },
+	{ "flaky-stall", "", OPTION_RANGE, AT(flaky_stall), 0, 0, "MS", "how long a flaky link lets nothing through (500-3000)" },
+	{ "flaky-break", "", OPTION_TEXT, AT(flaky_break), 0, 0, "PERCENT", "ranges that break off on a flaky link (20)" },
+	{ "slow-rate", "", OPTION_NUMBER, AT(slow_rate), 1, 1 << 30, "BYTES", "what slow downloads in a second (16384)" },
+	{ "slow-boot", "", OPTION_RANGE, AT(slow_boot), 0, 0, "MS", "how long slow boots (5000-15000)" },
+	{ "clone-pause", "", OPTION_RANGE, AT(clone_pause), 0, 0, "MS", "how long a clone that was thrown out waits (2000-5000)" },
 	{ "fault", "", OPTION_LIST, AT(faults), 0, 0, "NAME=SHARE", "misbehaviour, repeatable; SHARE is 5%, 0.5% or @7 (device number 7)" },
 	{ "late-delay", "", OPTION_RANGE, AT(late_delay), 0, 0, "MS", "how late a late device connects (2000-5000)" },
 	{ "slow-delay", "", OPTION_RANGE, AT(slow_delay), 0, 0, "MS", "pause of a slow device after each chunk (1000-2000)" },
 	{ "flap-delay", "", OPTION_RANGE, AT(flap_delay), 0, 0, "MS", "how long a flapping connection lasts (1000-3000)" },
 	{ "retry-after", "", OPTION_NUMBER, AT(retry_after), 1, 86400, "S", "what a deferring device asks for (2)" },
-	{ "seed", "", OPTION_NUMBER, AT(seed), 0, UINT32_MAX, "N", "choice of devices and delays (1)" },
+	{ "seed", "", OPTION_NUMBER, AT(seed), 0, UINT32_MAX, "N", "profiles, faults and delays of each device (1)" },
 	{ "duration", "", OPTION_NUMBER, AT(duration), 1, 31536000, "S", "stop after so many seconds" },
 	{ "until-version", "", OPTION_TEXT, AT(until_version), 0, 0, "V", "stop when all devices that can connect run V" },
-	{ "csv", "", OPTION_TEXT, AT(csv), 0, 0, "FILE", "one line for each notice and outcome" },
+	{ "csv", "", OPTION_TEXT, AT(csv), 0, 0, "FILE", "at the end, one line for each device" },
+	{ "events", "", OPTION_TEXT, AT(events), 0, 0, "FILE", "one CSV line for each notice and outcome, as they come" },
 	{ "notices", "", OPTION_TEXT, AT(notices), 0, 0, "FILE", "append one JSON line for each notice and recall received" },
 	{ "reports", "", OPTION_TEXT, AT(reports), 0, 0, "FILE", "append one JSON line for each report the broker acknowledged" },
 	{ "quiet", "-q", OPTION_FLAG, AT(quiet), 0, 0, "", "no live line and no summary" },
 	{ "help", "", OPTION_FLAG, AT(help), 0, 0, "", "this text" },
 };
 
-static const struct {
-	const char *name;
-	const char *help;
-} fault_names[FAULT_COUNT] = {
-	[FAULT_OFFLINE] = { "offline", "never connects" },
-	[FAULT_LATE] = { "late", "connects late (--late-delay)" },
-	[FAULT_SLOW] = { "slow", "pauses after each chunk (--slow-delay)" },
-	[FAULT_DEFER] = { "defer", "answers the first notice with DEFERRED" },
-	[FAULT_REJECT] = { "reject", "answers REJECTED" },
-	[FAULT_CORRUPT] = { "corrupt", "one byte changes on the way: HASH_MISMATCH" },
-	[FAULT_SILENT] = { "silent", "never answers a notice" },
-	[FAULT_IGNORE_RECALL] = { "ignore-recall", "goes on after a recall" },
-	[FAULT_MINIMAL] = { "minimal", "reports version, status, checks and ts only, and only at the end" },
-	[FAULT_FLAPPING] = { "flapping", "the connection keeps breaking (--flap-delay)" },
-	[FAULT_POWERCUT] = { "powercut", "loses power once while applying and boots the old slot" },
-	[FAULT_DARK] = { "dark", "never comes back from the reboot, whatever the image" },
-};
 /* clang-format on */
 
 static bool refuse(const char *option, const char *value, const char *accepted)
@@ -180,36 +176,46 @@ static bool set_option(const struct option_row *row, const char *text, struct op
 	return false;
 }
 
-/* `5%`, `0.5%`, `12` (percent) or `@7` after the fault's name. */
-static bool parse_fault(const char *text, struct fault_rule *rule)
+static bool check_profiles(struct options *options)
 {
-	const char *share = strchr(text, '=');
-	char *end = NULL;
-	uint32_t tenths = 0;
+	const char *accepted = mix_parse(options->mix, &options->profiles);
 
-	for (size_t i = 0; share && i < FAULT_COUNT; i++) {
-		if (strlen(fault_names[i].name) != (size_t)(share - text)
-			|| strncmp(fault_names[i].name, text, (size_t)(share - text)) != 0) {
-			continue;
-		}
-		*rule = (struct fault_rule){ .fault = (enum fault)i };
-		if (share[1] == '@') {
-			return parse_number(share + 2, &end, &rule->device) && *end == '\0' && rule->device > 0;
-		}
-		if (!parse_number(share + 1, &end, &rule->permille) || rule->permille > 100) {
-			return false;
-		}
-		rule->permille *= 10;
-		if (*end == '.') {
-			if (!parse_number(end + 1, &end, &tenths) || tenths > 9) {
-				return false;
-			}
-			rule->permille += tenths;
-		}
-		end += *end == '%';
-		return *end == '\0' && rule->permille <= 1000;
+	if (accepted) {
+		return refuse("mix", options->mix, accepted);
 	}
-	return false;
+	if (!death_parse(options->dies_at, &options->death)) {
+		return refuse("dies-at", options->dies_at,
+			"told, downloading, verifying, applying, rebooting, trial or any");
+	}
+	if (!lie_parse(options->lies_about, &options->lie)) {
+		return refuse("lies-about", options->lies_about, "early, version, other, malformed or any");
+	}
+	const char *rest = common_parse_permille(options->flaky_break, &options->flaky_break_permille);
+
+	if (!rest || *rest != '\0') {
+		return refuse("flaky-break", options->flaky_break, "a percentage from 0 to 100");
+	}
+	return true;
+}
+
+static bool check_processes(const struct options *options)
+{
+	struct in6_addr address = { 0 };
+
+	if (options->processes > options->devices) {
+		fprintf(stderr,
+			"mosquitto_ota_fleet: processes: %u is not accepted; give at most one for each of "
+			"the %u devices\n",
+			options->processes, options->devices);
+		return false;
+	}
+	for (size_t i = 0; i < options->bind.count; i++) {
+		if (inet_pton(AF_INET, options->bind.items[i], &address) != 1
+			&& inet_pton(AF_INET6, options->bind.items[i], &address) != 1) {
+			return refuse("bind", options->bind.items[i], "an IP address of this machine");
+		}
+	}
+	return true;
 }
 
 static bool check_options(struct options *options)
@@ -253,7 +259,7 @@ static bool check_options(struct options *options)
 		return refuse("slots", options->slots, "a path of 1 to 400 characters");
 	}
 	for (size_t i = 0; i < options->faults.count; i++) {
-		if (!parse_fault(options->faults.items[i], &options->fault_rules[i])) {
+		if (!fault_parse(options->faults.items[i], &options->fault_rules[i])) {
 			return refuse("fault", options->faults.items[i],
 				"NAME=SHARE such as slow=5% or reject=@7, names as in --help");
 		}
@@ -267,7 +273,7 @@ static bool check_options(struct options *options)
 	} else if (options->topics.count == 0) {
 		options->topics = (struct text_list){ { "fleet/{fleet}/ota/available" }, 1 };
 	}
-	return true;
+	return check_processes(options) && check_profiles(options);
 }
 
 static const struct option_row *find_row(const char *word)
@@ -291,6 +297,7 @@ bool options_parse(int argc, char **argv, struct options *options)
 		.port = 1883,
 		.keepalive = 60,
 		.connect_rate = 1000,
+		.processes = 1,
 		.devices = 10,
 		.first = 1,
 		.prefix = "device",
@@ -312,6 +319,15 @@ bool options_parse(int argc, char **argv, struct options *options)
 		.slow_delay = { 1000, 2000 },
 		.flap_delay = { 1000, 3000 },
 		.retry_after = 2,
+		.mix = "",
+		.dies_at = "any",
+		.lies_about = "any",
+		.flaky_every = { 5000, 20000 },
+		.flaky_stall = { 500, 3000 },
+		.flaky_break = "20",
+		.slow_rate = 16384,
+		.slow_boot = { 5000, 15000 },
+		.clone_pause = { 2000, 5000 },
 		.seed = 1,
 	};
 	for (int i = 1; i < argc; i++) {
@@ -339,6 +355,41 @@ bool options_parse(int argc, char **argv, struct options *options)
 	return options->help || check_options(options);
 }
 
+uint32_t options_downloads_each(const struct options *options)
+{
+	return (options->max_downloads + options->processes - 1) / options->processes;
+}
+
+void options_device_id(const struct options *options, uint32_t number, char *out, size_t size)
+{
+	(void)snprintf(out, size, "%s-%05u", options->prefix, number);
+}
+
+static bool is_clone(const struct options *options, uint32_t number)
+{
+	char id[OPTIONS_ID_SIZE] = "";
+
+	options_device_id(options, number, id, sizeof(id));
+	return profile_of(&options->profiles, options->seed, id) == PROFILE_CLONE;
+}
+
+uint32_t options_cloned(const struct options *options, uint32_t number)
+{
+	const uint32_t end = options->first + options->devices;
+
+	for (uint32_t other = number; other > options->first; other--) {
+		if (!is_clone(options, other - 1)) {
+			return other - 1;
+		}
+	}
+	for (uint32_t other = number + 1; other < end; other++) {
+		if (!is_clone(options, other)) {
+			return other;
+		}
+	}
+	return number;
+}
+
 void options_print_help(void)
 {
 	printf(
@@ -352,10 +403,20 @@ void options_print_help(void)
 		(void)snprintf(name, sizeof(name), "--%s %s", rows[i].name, rows[i].value);
 		printf("  %2s %-25s %s\n", rows[i].letter, name, rows[i].help);
 	}
-	printf("\nFaults:\n");
-	for (size_t i = 0; i < FAULT_COUNT; i++) {
-		printf("  %-14s %s\n", fault_names[i].name, fault_names[i].help);
-	}
+	printf(
+		"\nProfiles, for --mix; what is missing to 100 is good:\n"
+		"  good           updates as it should\n"
+		"  flaky          the link breaks and stalls (--flaky-every, --flaky-stall), transfers break\n"
+		"                 off and are resumed (--flaky-break)\n"
+		"  slow           downloads slowly (--slow-rate), boots slowly (--slow-boot)\n"
+		"  dies           is never seen again from one state of the update on (--dies-at)\n"
+		"  bootloop       the new firmware drops off until the boot loader gives it up\n"
+		"                 (--boot-attempts)\n"
+		"  lies           says SUCCESS without a reboot (early), on another version (version), for\n"
+		"                 another device (other), or says what is no report (malformed)\n"
+		"  clone          connects with the client id of the device before it (--clone-pause)\n"
+		"\nFaults, in addition to the profile:\n");
+	faults_print_help();
 	printf(
 		"\nBehaviours of an image: good, bad (rolls back), dark (never comes back), bootloop,\n"
 		"silent-rollback, mixed (40%% bad, 30%% silent-rollback, 30%% dark, by the device's id);\n"
@@ -365,21 +426,7 @@ void options_print_help(void)
 		"Examples:\n"
 		"  mosquitto_ota_fleet make-image --version 2.0.0 --size 1048576 2.0.0.bin\n"
 		"  mosquitto_ota_fleet -n 200 --trusted-key release.pub --until-version 2.0.0\n"
-		"  mosquitto_ota_fleet -n 500 --fault slow=10%% --fault reject=@7 --csv run.csv --duration 60\n"
+		"  mosquitto_ota_fleet -n 500 --mix flaky=10,dies=1 --fault reject=@7 --csv run.csv\n"
+		"  mosquitto_ota_fleet -n 30000 --processes 2 --mix flaky=5,slow=5 --duration 600\n"
 		"  mosquitto_ota_fleet -n 5 --slots /tmp/devices --device-topic -u '{device}' -P secret\n");
-}
-
-uint32_t options_faults_of(const struct options *options, const char *device, uint32_t number)
-{
-	uint32_t bits = 0;
-
-	for (size_t i = 0; i < options->fault_count; i++) {
-		const struct fault_rule *rule = &options->fault_rules[i];
-		uint64_t share = common_hash(options->seed, fault_names[rule->fault].name, device) % 1000;
-
-		if (rule->device ? rule->device == number : share < rule->permille) {
-			bits |= 1u << rule->fault;
-		}
-	}
-	return bits;
 }

@@ -9,27 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "faults.h"
+#include "profile.h"
+
 enum {
 	OPTIONS_TOPICS_MAX = 4,
 	OPTIONS_KEYS_MAX = 16,
-	OPTIONS_FAULTS_MAX = 32
-};
-
-/* Misbehaviour of some devices; see options_faults_of(). */
-enum fault {
-	FAULT_OFFLINE,
-	FAULT_LATE,
-	FAULT_SLOW,
-	FAULT_DEFER,
-	FAULT_REJECT,
-	FAULT_CORRUPT,
-	FAULT_SILENT,
-	FAULT_IGNORE_RECALL,
-	FAULT_MINIMAL,
-	FAULT_FLAPPING,
-	FAULT_POWERCUT,
-	FAULT_DARK,
-	FAULT_COUNT
+	OPTIONS_FAULTS_MAX = 32,
+	OPTIONS_PROCESSES_MAX = 64,
+	OPTIONS_ID_SIZE = 80
 };
 
 /* Milliseconds, both ends included. */
@@ -42,12 +30,6 @@ struct range {
 struct text_list {
 	const char *items[OPTIONS_KEYS_MAX];
 	size_t count;
-};
-
-struct fault_rule {
-	enum fault fault;
-	uint32_t permille; /* share of the fleet; 0 when `device` is set */
-	uint32_t device;   /* number of one device; 0 when a share is meant */
 };
 
 /* Which signatures must be there and must verify. */
@@ -66,7 +48,9 @@ struct options {
 	const char *cafile;
 	uint32_t keepalive;
 	bool persistent;
+	struct text_list bind;
 	uint32_t connect_rate;
+	uint32_t processes;
 	uint32_t devices;
 	uint32_t first;
 	const char *prefix;
@@ -97,6 +81,19 @@ struct options {
 	struct range slow_delay;
 	struct range flap_delay;
 	uint32_t retry_after;
+	const char *mix;
+	struct mix profiles;
+	const char *dies_at;
+	uint32_t death; /* enum death; DEATH_COUNT: each device its own */
+	const char *lies_about;
+	uint32_t lie; /* enum lie; LIE_COUNT: each device its own */
+	struct range flaky_every;
+	struct range flaky_stall;
+	const char *flaky_break;
+	uint32_t flaky_break_permille;
+	uint32_t slow_rate; /* bytes a second */
+	struct range slow_boot;
+	struct range clone_pause;
 	uint32_t seed;
 	struct text_list faults;
 	struct fault_rule fault_rules[OPTIONS_FAULTS_MAX];
@@ -104,6 +101,7 @@ struct options {
 	uint32_t duration;
 	const char *until_version;
 	const char *csv;
+	const char *events;
 	const char *notices;
 	const char *reports;
 	bool quiet;
@@ -120,8 +118,12 @@ bool options_parse(int argc, char **argv, struct options *options)
 /* Print the help text, made from the same table. */
 void options_print_help(void);
 
-/*
- * The faults of one device, as bits (1 << enum fault).  A share is chosen by a hash of the seed,
- * the fault's name and the device's id, so that equal runs harm equal devices.
- */
-uint32_t options_faults_of(const struct options *options, const char *device, uint32_t number);
+/* Connections to the file server at once, of one process. */
+uint32_t options_downloads_each(const struct options *options);
+
+/* Write the id of device `number`: PREFIX-00001 and so on. */
+void options_device_id(const struct options *options, uint32_t number, char *out, size_t size);
+
+/* The device that clone `number` is a clone of: the nearest before it that is none, else the nearest
+ * after it; itself when all are clones. */
+uint32_t options_cloned(const struct options *options, uint32_t number);

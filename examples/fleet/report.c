@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,18 +15,19 @@ static const struct {
 	const char *name;
 	bool outcome; /* the end of an update */
 	bool update;  /* speaks of one update, so it names it */
+	enum event event;
 } kinds[REPORT_COUNT] = {
-	[REPORT_NONE] = { "", false, false },
-	[REPORT_IDLE] = { "IDLE", false, false },
-	[REPORT_DOWNLOADING] = { "DOWNLOADING", false, true },
-	[REPORT_VERIFYING] = { "VERIFYING", false, true },
-	[REPORT_APPLYING] = { "APPLYING", false, true },
-	[REPORT_REBOOTING] = { "REBOOTING", false, true },
-	[REPORT_SUCCESS] = { "SUCCESS", true, true },
-	[REPORT_FAILED] = { "FAILED", true, true },
-	[REPORT_ROLLED_BACK] = { "ROLLED_BACK", true, true },
-	[REPORT_REJECTED] = { "REJECTED", true, true },
-	[REPORT_DEFERRED] = { "DEFERRED", true, true },
+	[REPORT_NONE] = { "", false, false, EVENT_COUNT },
+	[REPORT_IDLE] = { "IDLE", false, false, EVENT_COUNT },
+	[REPORT_DOWNLOADING] = { "DOWNLOADING", false, true, EVENT_COUNT },
+	[REPORT_VERIFYING] = { "VERIFYING", false, true, EVENT_COUNT },
+	[REPORT_APPLYING] = { "APPLYING", false, true, EVENT_COUNT },
+	[REPORT_REBOOTING] = { "REBOOTING", false, true, EVENT_COUNT },
+	[REPORT_SUCCESS] = { "SUCCESS", true, true, EVENT_SUCCESS },
+	[REPORT_FAILED] = { "FAILED", true, true, EVENT_FAILED },
+	[REPORT_ROLLED_BACK] = { "ROLLED_BACK", true, true, EVENT_ROLLED_BACK },
+	[REPORT_REJECTED] = { "REJECTED", true, true, EVENT_REJECTED },
+	[REPORT_DEFERRED] = { "DEFERRED", true, true, EVENT_DEFERRED },
 };
 
 const char *report_status_name(enum report_status status)
@@ -117,14 +119,54 @@ void report_forget(struct device *device)
 	}
 }
 
+/* Publish for the device `id`, and remember it for --reports. */
+static int publish_text(struct device *device, const char *id, const char *text)
+{
+	int message = client_publish(device, id, text, strlen(text));
+
+	if (message != 0 && device->fleet->options->reports) {
+		remember(device, message, text);
+	}
+	return message;
+}
+
+static const char *version_to_tell(const struct device *device)
+{
+	return device->claimed ? device->claimed : device_version(device);
+}
+
+/* What a broken or hostile device may say instead of a report. */
+static int publish_garbage(struct device *device, const char *id)
+{
+	static const char *const garbage[] = {
+		"SUCCESS",
+		"{\"version\":\"2.0.0\",\"status\":\"SUCC",
+		"[\"2.0.0\",\"SUCCESS\"]",
+		"{\"version\":2,\"status\":\"SUCCESS\"}",
+		"{\"version\":\"2.0.0\",\"version\":\"1.0.0\",\"status\":\"SUCCESS\"}",
+		"{\"version\":\"2.0.0\",\"status\":\"DONE\"}",
+		"{\"version\":\"2.0.0\",\"status\":\"SUCCESS\",\"a\":[[[[[[[[[[[[0]]]]]]]]]]]]}",
+	};
+	const struct range all = { 0, sizeof(garbage) / sizeof(garbage[0]) - 1 };
+	const char *text = garbage[device_choose(device, CHOICE_GARBAGE, all)];
+
+	return client_publish(device, id, text, strlen(text));
+}
+
 static int publish(struct device *device, enum report_status status, enum update_error error)
 {
-	cJSON *json = cJSON_CreateObject();
+	char id[DEVICE_ID_SIZE] = "";
 	char time[COMMON_TIME_SIZE] = "";
 	int message = 0;
 
+	device_client_id(device, id, sizeof(id));
+	if (device_lies(device, LIE_MALFORMED) && kinds[status].update) {
+		return publish_garbage(device, id);
+	}
+	cJSON *json = cJSON_CreateObject();
+
 	common_format_time(time, sizeof(time));
-	cJSON_AddStringToObject(json, "version", device_version(device));
+	cJSON_AddStringToObject(json, "version", version_to_tell(device));
 	cJSON_AddStringToObject(json, "status", kinds[status].name);
 	add_checks(json, status);
 	if (!device_has(device, FAULT_MINIMAL)) {
@@ -135,22 +177,47 @@ static int publish(struct device *device, enum report_status status, enum update
 	char *text = cJSON_PrintUnformatted(json);
 
 	if (text) {
-		message = client_publish(device, text, strlen(text));
-		if (message != 0 && device->fleet->options->reports) {
-			remember(device, message, text);
-		}
+		message = publish_text(device, id, text);
 	}
 	cJSON_free(text);
 	cJSON_Delete(json);
 	return message;
 }
 
+void report_for_another(struct device *device)
+{
+	char id[DEVICE_ID_SIZE] = "";
+	char time[COMMON_TIME_SIZE] = "";
+	char text[IMAGE_VERSION_MAX + 128] = "";
+
+	device_neighbour(device, id, sizeof(id));
+	common_format_time(time, sizeof(time));
+	(void)snprintf(text, sizeof(text),
+		"{\"version\":\"%s\",\"status\":\"SUCCESS\",\"checks\":{},\"ts\":\"%s\"}", device->target,
+		time);
+	output_event(device, EVENT_LIE, lie_name(LIE_OTHER));
+	(void)publish_text(device, id, text);
+}
+
+/* A success that is none: what is said in place of SUCCESS, or of any report. */
+static bool is_lie(const struct device *device, enum report_status status)
+{
+	return device_lies(device, LIE_MALFORMED)
+		|| (status == REPORT_SUCCESS
+			&& (device_lies(device, LIE_EARLY) || device_lies(device, LIE_VERSION)));
+}
+
 int report_send(struct device *device, enum report_status status, enum update_error error)
 {
 	device->reported = (uint8_t)status;
 	device->reported_error = (uint8_t)error;
-	if (kinds[status].outcome) {
-		output_event(device, kinds[status].name, verify_error_name(error));
+	if (kinds[status].outcome && is_lie(device, status)) {
+		output_event(device, EVENT_LIE, lie_name((enum lie)device->record->detail));
+	} else if (kinds[status].outcome) {
+		output_event(device, kinds[status].event, verify_error_name(error));
+	}
+	if (status == REPORT_SUCCESS && device_lies(device, LIE_VERSION)) {
+		device->claimed = common_intern(&device->fleet->names, "99.99.99");
 	}
 	if (device_has(device, FAULT_MINIMAL) && kinds[status].update && !kinds[status].outcome) {
 		return 0;

@@ -42,5 +42,8 @@ void report_acknowledged(struct device *device, int message);
 /* Forget the reports that wait for an acknowledgement, as a reboot does. */
 void report_forget(struct device *device);
 
+/* Say SUCCESS in the name of the neighbour, which is a lie. */
+void report_for_another(struct device *device);
+
 /* Publish the last report again, for a broker that asks twice. */
 void report_repeat(struct device *device);

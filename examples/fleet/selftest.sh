@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the simulated fleet against a private Mosquitto (no plugin) and a private nginx, and checks
-# what the devices did from their own CSV and from the reports the broker carried.
+# what the devices did from what they wrote down and from the reports the broker carried.
 #
 #   selftest.sh [path of mosquitto_ota_fleet]
 #
@@ -161,14 +161,14 @@ begin() { # NAME COUNT OPTIONS...
 		-F '%t %p' >"$work/run/$run.status" 2>/dev/null &
 	sub_pid=$!
 	sleep 0.2
-	"$fleet" -p "$mqtt_port" -f "$run" --prefix "$run" -n "$count" --csv "$work/run/$run.csv" \
+	"$fleet" -p "$mqtt_port" -f "$run" --prefix "$run" -n "$count" --csv "$work/run/$run.csv" --events "$work/run/$run.events" \
 		--notices "$work/run/$run.jsonl" --reports "$work/run/$run.acked" --duration 60 --quiet "$@" &
 	run_pid=$!
 	wait_for 10 reported "$count" '"IDLE"' || echo "selftest: $run: not everyone reported" >&2
 }
 reported() { [ "$(grep -c "$2" "$work/run/$run.status")" -ge "$1" ]; }
-# Outcomes NAME[,ERROR] in the CSV
-outcomes() { grep -c ",$1" "$work/run/$run.csv"; }
+# Outcomes NAME[,ERROR] in the events
+outcomes() { grep -c ",$1" "$work/run/$run.events"; }
 have() { [ "$(outcomes "$2")" -ge "$1" ]; }
 # The subscriber may be behind the fleet, which has all its acknowledgements before it ends.
 all_arrived() { [ "$(wc -l <"$work/run/$run.status")" -ge "$(grep -c '"report":{"version"' "$work/run/$run.acked")" ]; }
@@ -196,7 +196,7 @@ await $devices SUCCESS,
 publish good "$update"
 await $devices DUPLICATE,
 finish
-check "good: nothing else happened" 0 "$(grep -vcE ',(outcome|NOTICE|SUCCESS|DUPLICATE),' "$work/run/good.csv")"
+check "good: nothing else happened" 0 "$(grep -vcE ',(outcome|NOTICE|SUCCESS|DUPLICATE),' "$work/run/good.events")"
 check "good: a device's reports in order" "IDLE DOWNLOADING VERIFYING APPLYING REBOOTING SUCCESS SUCCESS" \
 	"$(grep 'good-00007/' "$work/run/good.status" | grep -o '"status":"[A-Z_]*"' | cut -d'"' -f4 | xargs)"
 check "good: SUCCESS names the new version, the old one and slot b" $devices \
@@ -290,7 +290,7 @@ finish
 check "bootloop: the silent rollback reports the old version" 6 \
 	"$(grep '"IDLE"' "$work/run/bootloop.status" | grep -c '"version":"1.0.0"')"
 
-begin faults 8 --retry-after 1 --fault defer=@1 --fault reject=@2 --fault corrupt=@3 --fault silent=@4 \
+begin faults 8 --persistent --retry-after 1 --fault defer=@1 --fault reject=@2 --fault corrupt=@3 --fault silent=@4 \
 	--fault minimal=@5 --fault powercut=@6 --fault dark=@7 --fault flapping=@8 --flap-delay 100-300
 publish faults "$(notice 2.0.0 1 1)"
 await 1 DEFERRED,BUSY
@@ -350,7 +350,7 @@ run_pid=
 kill "$sub_pid"
 sub_pid=
 check "killed: nothing had been decided" 0 "$(outcomes ROLLED_BACK,)"
-"$fleet" -p "$mqtt_port" -f killed --prefix killed -n 1 --csv "$work/run/killed.csv" --quiet \
+"$fleet" -p "$mqtt_port" -f killed --prefix killed -n 1 --events "$work/run/killed.events" --quiet \
 	--slots "$work/run/slots" --duration 3
 check "killed: killed on trial, rolled back after the restart" 1 "$(outcomes ROLLED_BACK,HEALTH_CHECK_FAILED)"
 
@@ -358,8 +358,90 @@ check "killed: killed on trial, rolled back after the restart" 1 "$(outcomes ROL
 check "until-version: reached" 0 $?
 "$fleet" -p "$mqtt_port" -n 20 --until-version 9.0.0 --quiet --duration 1 2>/dev/null
 check "until-version: not reached" 1 $?
-"$fleet" --fault nonsense=5% 2>/dev/null
-check "a bad option is refused" 2 $?
+
+# --- profiles, seed and summary ----------------------------------------------------------------
+# What a run decided, without what depends on time: id, profile, detail, versions, state, error.
+decided() { cut -d, -f1-8 "$work/run/$1.csv"; }
+column() { # RUN PROFILE FIELD: its values, counted
+	awk -F, -v p="$2" -v f="$3" 'NR > 1 && $3 == p { print $f }' "$work/run/$1.csv" | sort | uniq -c | awk '{ printf "%s%s %s", s, $2, $1; s = " " }'
+}
+share_of() { awk -F, -v p="$2" '$3 == p' "$work/run/$1.csv" | wc -l; }
+mixed=(--prefix mixed --persistent --seed 7 --mix "flaky=20,slow=20,dies=20,bootloop=10,lies=20" --boot-attempts 3 --chunk 8192
+	--slow-rate 40000 --slow-boot 300-600 --flaky-every 300-900 --flaky-stall 50-200 --flaky-break 40)
+# All but the first word of a device that lies about another one, and goes on honestly.
+ended() { [ "$(grep -E ',(SUCCESS|ROLLED_BACK|DARK|LIE),' "$work/run/$run.events" | grep -cv ',LIE,other')" -ge "$1" ]; }
+mixed_run() { # NAME OPTIONS...
+	begin "$1" $devices "${mixed[@]}" "${@:2}"
+	publish "$1" "$(notice 2.0.0 1 1)"
+	wait_for 40 ended $devices
+	finish
+}
+mixed_run mixed
+check "mixed: a line for each device" $((devices + 1)) "$(wc -l <"$work/run/mixed.csv")"
+for profile in good flaky slow; do
+	check "mixed: $profile devices succeed" "succeeded $(share_of mixed $profile)" "$(column mixed $profile 7)"
+done
+check "mixed: dies goes dark" "dark $(share_of mixed dies)" "$(column mixed dies 7)"
+check "mixed: bootloop rolls back" "rolled_back $(share_of mixed bootloop)" "$(column mixed bootloop 7)"
+check "mixed: lies ends as it should" "$(awk -F, '$3 == "lies" { print $4 == "other" ? "succeeded" : "lied" }' "$work/run/mixed.csv" | sort | uniq -c | xargs)" \
+	"$(awk -F, '$3 == "lies" { print $7 }' "$work/run/mixed.csv" | sort | uniq -c | xargs)"
+check "mixed: some of each kind" 6 "$(tail -n +2 "$work/run/mixed.csv" | cut -d, -f3 | sort -u | wc -l)"
+check "mixed: transfers broke and were resumed" yes "$(awk -F, '$3 == "flaky" { n += $16 } END { if (n > 0) print "yes" }' "$work/run/mixed.csv")"
+check "mixed: nobody else's were" 0 "$(awk -F, 'NR > 1 && $3 != "flaky" { n += $16 } END { print n + 0 }' "$work/run/mixed.csv")"
+check "mixed: who succeeded fetched the image" 0 \
+	"$(awk -F, '$7 == "succeeded" && $15 < 65536' "$work/run/mixed.csv" | wc -l)"
+mixed_run again
+check "again: the same seed, the same choices and outcomes" "$(decided mixed)" "$(decided again)"
+mixed_run shared --processes 3
+check "shared: the same in three processes" "$(decided mixed)" "$(decided shared)"
+"$fleet" -p "$mqtt_port" -n $devices "${mixed[@]}" --seed 8 --duration 1 --quiet --csv "$work/run/other.csv"
+check "another seed: other choices" yes "$([ "$(cut -d, -f1-4 "$work/run/other.csv")" != "$(cut -d, -f1-4 "$work/run/mixed.csv")" ] && echo yes)"
+
+begin clones 10 --seed 3 --mix clone=40 --clone-pause 100-300
+publish clones "$(notice 2.0.0 1 1)"
+sleep 3
+finish
+check "clones: they have the id of a device that is none" 0 \
+	"$(awk -F, 'NR > 1 && ($3 == "clone") != ($1 != $2) || seen[$2, $3]++ && $3 == "good"' "$work/run/clones.csv" | wc -l)"
+check "clones: all of them were thrown out" 0 "$(awk -F, '$3 == "clone" && $18 < 1' "$work/run/clones.csv" | wc -l)"
+
+for signal in INT TERM HUP; do
+	rm -f "$work/run/signal.out" # that of the signal before
+	"$fleet" -p "$mqtt_port" -n 20 --processes 2 --csv "$work/run/signal.csv" >"$work/run/signal.out" &
+	run_pid=$!
+	wait_for 10 grep -q 'all 20 devices connected' "$work/run/signal.out"
+	kill "-$signal" $run_pid
+	wait $run_pid
+	check "SIG$signal: ends well" 0 $?
+	run_pid=
+	check "SIG$signal: the CSV and the summary are there" "21 1" \
+		"$(wc -l <"$work/run/signal.csv") $(grep -c '^  good  *20' "$work/run/signal.out")"
+done
+check "no colours in a file" 0 "$(grep -c $'\033' "$work/run/signal.out")"
+check "the first line says what runs" 1 "$(grep -c '^20 devices, device-00001 to device-00020, fleet default, 2 processes, seed 1: good 100 %' "$work/run/signal.out")"
+
+refused() { # OPTION VALUE: refused with both named and what is accepted
+	"$fleet" "--$1" "$2" >/dev/null 2>"$work/run/refused"
+	check "--$1 '$2' is refused" "2 1" "$? $(grep -cE "^mosquitto_ota_fleet: $1: (\"$2\"|$2) is not accepted; give .{6}" "$work/run/refused")"
+}
+refused fault nonsense=5%
+refused mix good
+refused mix bad=10
+refused mix good=50
+refused mix good=90,flaky=20
+refused mix flaky=5,flaky=5
+refused mix flaky=5,
+refused mix dies=0.55
+refused dies-at lunch
+refused lies-about weather
+refused flaky-break 101
+refused slow-rate 0
+refused clone-pause 5-1
+refused processes 11
+refused processes 0
+refused bind nowhere
+"$fleet" --csv "$work/none/x.csv" 2>"$work/run/refused"
+check "a CSV that cannot be written ends it before it begins" "1 1" "$? $(grep -c "csv: cannot write \"$work/none/x.csv\"" "$work/run/refused")"
 
 echo
 echo "$checks checks, $failures failed"

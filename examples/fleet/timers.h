@@ -15,6 +15,7 @@ enum timer_kind {
 	TIMER_PHASE,
 	TIMER_DEADLINE,
 	TIMER_FLAP,
+	TIMER_TROUBLE,
 	TIMER_KINDS
 };
 

@@ -4,57 +4,28 @@ import pytest
 
 from harness import wait_for
 from harness.durability import LONG, all_listening
+from harness.takeover import ORDERED, STATES as EVERY_STATE, approve, leading_broker, taken_over
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
 COUNT, FIRST = 6, 3
 
-# When the controller is killed: a condition on rollout %(id)s.
-ROWS = "SELECT EXISTS (SELECT FROM ota.device_update WHERE rollout_id = %(id)s AND "
-STATES = {
-    "scheduled": "SELECT state = 'scheduled' FROM ota.rollout WHERE rollout_id = %(id)s",
-    "running": "SELECT state = 'running' FROM ota.rollout WHERE rollout_id = %(id)s",
-    "stage open": "SELECT state = 'open' FROM ota.rollout_stage WHERE rollout_id = %(id)s AND stage = 1",
-    "granted or claimed": ROWS + "(granted_at IS NOT NULL OR state <> 'pending'))",
-    "told": ROWS + "state = 'notified')",
-    "in flight": ROWS + "state IN ('downloading', 'verifying', 'applying', 'rebooting', 'succeeded'))",
-    "verdict due": "SELECT succeeded = cohort AND cohort > 0 FROM ota.rollout_stage WHERE rollout_id = %(id)s AND stage = 1",
-    "second stage": "SELECT current_stage = 2 FROM ota.rollout WHERE rollout_id = %(id)s",
-}
+STATES = dict(EVERY_STATE)
 
 if not LONG:  # their neighbours stay
     for one in ("running", "stage open", "told"):
         del STATES[one]
 
 
-def leader(site):
-    return site.db.row("SELECT a.pid, a.application_name AS name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-                       " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-                       " AND l.objid::bigint = hashtext('ota.controller')::bigint & 4294967295"
-                       " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())")
-
-
 def kill_controller(site):
     """kill -9, and a new start; of the broker that has the devices only its session ends, which takes the lead from it as well."""
-    found = wait_for(lambda: leader(site), 15, "somebody controls")
-    broker = next(one for one in site.brokers if one.options["broker_name"] == found["name"].split()[-1])
+    found, broker = leading_broker(site)
     if broker is site.brokers[-1]:
         site.db.execute("SELECT pg_terminate_backend(%s)", found["pid"])
         return
     broker.kill()
-    # Before it comes back another one has taken over.
-    wait_for(lambda: (leader(site) or found)["pid"] != found["pid"], 15, "another broker controls")
+    taken_over(site, found)  # before it comes back
     broker.start()
-
-
-def approve(site, rollout):
-    """In the name of somebody who has not started it."""
-    site.db.execute("DO $$ BEGIN CREATE ROLE approver SUPERUSER LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
-    site.db.execute("SET SESSION AUTHORIZATION approver")
-    try:
-        site.order("advance", rollout)
-    finally:
-        site.db.execute("RESET SESSION AUTHORIZATION")
 
 
 def test_controller_killed_in_every_state(site):
@@ -64,7 +35,7 @@ def test_controller_killed_in_every_state(site):
     devices = [site.device(f"dev-{number}", edge) for number in range(COUNT)]
     all_listening(site, COUNT)
     killed = []
-    for number, (state, condition) in enumerate([(None, None), *STATES.items(), *((one, None) for one in ("paused", "halted", "held"))]):
+    for number, (state, condition) in enumerate([(None, None), *STATES.items(), *((one, None) for one in ORDERED)]):
         version = f"2.{number}.0"
         site.release(version)
         plan = "quick"

@@ -48,7 +48,7 @@ def test_a_release_that_fails_on_one_device_in_a_hundred_reaches_the_others(site
 
     wait_for(lambda: sum(n for state, n in states().items() if state in (*FAILED, "succeeded")) == 200, 30,
              lambda: site.describe(rollout))
-    rolled_back = {line["device"] for line in run.csv() if line["outcome"] == "ROLLED_BACK"}
+    rolled_back = {line["device"] for line in run.events() if line["outcome"] == "ROLLED_BACK"}
     assert rolled_back, "the image fails on nobody: this test shows nothing"
     assert states() == {"succeeded": 200 - len(rolled_back), "rolled_back": len(rolled_back)}
     assert site.db.value("SELECT count(*) FROM ota.device WHERE version = '2.0.0'") == 200 - len(rolled_back)

@@ -75,14 +75,16 @@ class Fleet:
         return {"url": self.server.url(path.name), "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
     def start(self, broker, devices, fleet="default", **options):
-        """Starts simulated devices; options as on the command line, with _ for -; lists repeat an option."""
+        """Starts simulated devices; options as on the command line, with _ for -; lists repeat an option, None leaves one out."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number = len(self.runs) + 1
         run = Run(self.folder, number)
         quick = {"download_delay": "10-50", "apply_delay": "10-30", "boot_delay": "20-80", "health_delay": "10-50"}
-        command = [self.program, "-p", str(broker.port), "-n", str(devices), "-f", fleet, "--notices", run.notices_path,
+        command = [self.program, "-p", str(broker.port), "-n", str(devices), "-f", fleet, "--events", run.events_path,
                    "--csv", run.csv_path]
-        for name, value in {**quick, **options}.items():
+        for name, value in {"notices": run.notices_path, **quick, **options}.items():
+            if value is None:
+                continue
             option = "--" + name.replace("_", "-")
             for one in value if isinstance(value, (list, tuple)) else [value]:
                 command += [option] if one is True else [option, str(one)]
@@ -102,6 +104,7 @@ class Fleet:
 class Run:
     def __init__(self, folder, number):
         self.notices_path = folder / f"notices.{number}.jsonl"
+        self.events_path = folder / f"events.{number}.csv"
         self.csv_path = folder / f"run.{number}.csv"
         self.log_path = folder / f"log.{number}"
         self.process = None
@@ -117,7 +120,13 @@ class Run:
         lines = self.notices_path.read_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]  # the last one may be half written
 
+    def events(self):
+        """What happened to each update, one line each, as it came."""
+        with open(self.events_path, newline="") as file:
+            return list(csv.DictReader(file))
+
     def csv(self):
+        """One line for each device, once the run has ended."""
         with open(self.csv_path, newline="") as file:
             return list(csv.DictReader(file))
 
