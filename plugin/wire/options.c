@@ -65,6 +65,16 @@ static const struct option_row rows[] = {
 		offsetof(struct options, outbox_sync_ms), false },
 	{ { "offline_serve_seconds", "600", "an integer from 0 to 86400", false },
 		option_offline_serve_seconds, offsetof(struct options, offline_serve_seconds), false },
+	{ { "firmware_directory", "", "an absolute path", false }, option_absolute_path,
+		offsetof(struct options, firmware_directory), false },
+	{ { "block_topic", "devices/{device}/ota/block", "one topic with a level {device}", false },
+		option_block_topic, offsetof(struct options, block_topic), false },
+	{ { "block_bytes_per_second", "4194304",
+		  "0 (no limit) or a number of bytes from 16384 on, also with k, M or G for powers of 1024",
+		  false },
+		option_block_rate, offsetof(struct options, block_bytes_per_second), false },
+	{ { "block_max_bytes", "16384", "an integer from 256 to 262144", false },
+		option_block_max_bytes, offsetof(struct options, block_max_bytes), false },
 };
 enum {
 	ROWS = sizeof(rows) / sizeof(rows[0])
@@ -72,7 +82,7 @@ enum {
 
 static enum ota_err option_unknown(const char *key, struct ota_why *why)
 {
-	char known[400] = ""; /* a test asks for the last name */
+	char known[480] = ""; /* a test asks for the last name */
 	size_t used = 0;
 	const char *nearest = NULL;
 	size_t nearest_distance = 4; /* more letters than that are no slip of the finger */
@@ -150,6 +160,32 @@ static enum ota_err option_default(
 	return row->doc.fallback[0] ? option_set(row, row->doc.fallback, options, why) : OTA_OK;
 }
 
+/* Topics of blocks are topics only while blocks are served. */
+static enum ota_err check_block_topic(const struct options *options, struct ota_why *why)
+{
+	if (!options->firmware_directory) {
+		return OTA_OK;
+	}
+	if (option_topics_overlap(&options->block_topic, &options->status_topic)
+		|| option_topics_overlap(&options->block_get_topic, &options->status_topic)) {
+		ota_why_set(why,
+			"plugin_opt_block_topic, or the same with /get behind it, could be a status topic"
+			" (plugin_opt_status_topic), accepted is a topic that no other option's cover");
+		return OTA_ERR_INVALID;
+	}
+	for (size_t i = 0; i < options->notify_topics_count; i++) {
+		if (option_topics_overlap(&options->notify_topics[i], &options->block_topic)
+			|| option_topics_overlap(&options->notify_topics[i], &options->block_get_topic)) {
+			ota_why_set(why,
+				"plugin_opt_notify_topics: topic %zu could be a topic of blocks"
+				" (plugin_opt_block_topic), accepted are topics that no other option's cover",
+				i + 1);
+			return OTA_ERR_INVALID;
+		}
+	}
+	return OTA_OK;
+}
+
 /* What no option can know alone. */
 static enum ota_err options_check(
 	const struct options *options, bool needs_acl_choice, struct ota_why *why)
@@ -185,7 +221,7 @@ static enum ota_err options_check(
 			}
 		}
 	}
-	return OTA_OK;
+	return check_block_topic(options, why);
 }
 
 enum ota_err options_parse(const struct option_pair *pairs, size_t count, bool needs_acl_choice,
@@ -240,6 +276,7 @@ void options_free(struct options *options)
 	free(options->trusted_keys);
 	free(options->state_directory);
 	free(options->broker_name);
+	free(options->firmware_directory);
 	for (size_t i = 0; i < options->control_users_count; i++) {
 		free(options->control_users[i]);
 	}

@@ -220,18 +220,15 @@ enum ota_err option_offline_serve_seconds(
 	return option_int32(value, 0, 86400, field);
 }
 
-enum ota_err option_outbox_max_bytes(
-	struct options *options, void *field, const char *value, struct ota_why *detail)
+/* A number of bytes, with k, M or G behind it for powers of 1024; `smallest` at least. */
+static enum ota_err option_bytes(const char *value, int64_t smallest, int64_t *bytes)
 {
-	static const int64_t smallest = 1048576;
 	static const char suffixes[] = "kKmMgG";
 	const char *rest = value;
 	const char *suffix;
 	int64_t number = 0;
 	int shift = 0;
 
-	(void)options;
-	(void)detail;
 	if (option_digits(value, 0, INT64_MAX, &number, &rest) != OTA_OK) {
 		return OTA_ERR_INVALID;
 	}
@@ -245,24 +242,80 @@ enum ota_err option_outbox_max_bytes(
 	if (number > INT64_MAX >> shift || number << shift < smallest) {
 		return OTA_ERR_INVALID;
 	}
-	*(int64_t *)field = number << shift;
+	*bytes = number << shift;
 	return OTA_OK;
+}
+
+enum ota_err option_outbox_max_bytes(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	(void)options;
+	(void)detail;
+	return option_bytes(value, 1048576, field);
+}
+
+enum ota_err option_block_rate(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	int64_t *rate = field;
+
+	(void)options;
+	(void)detail;
+	if (strcmp(value, "0") == 0) {
+		*rate = 0;
+		return OTA_OK;
+	}
+	return option_bytes(value, 16384, rate);
+}
+
+enum ota_err option_block_max_bytes(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	(void)options;
+	(void)detail;
+	return option_int32(value, 256, 262144, field);
+}
+
+/* Who it is about must be told by the topic. */
+static enum ota_err option_device_topic(
+	struct topic_template *topic, const char *value, struct ota_why *detail)
+{
+	struct topic_template found;
+	enum ota_err err = topic_template_parse(value, &found, detail);
+
+	if (err == OTA_OK && found.placeholder != TOPIC_DEVICE) {
+		err = OTA_ERR_INVALID;
+	}
+	if (err == OTA_OK) {
+		*topic = found;
+	}
+	return err;
 }
 
 enum ota_err option_status_topic(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {
-	struct topic_template found;
-	enum ota_err err = topic_template_parse(value, &found, detail);
+	(void)options;
+	return option_device_topic(field, value, detail);
+}
 
-	(void)field;
-	if (err == OTA_OK && found.placeholder != TOPIC_DEVICE) {
-		err = OTA_ERR_INVALID; /* who reports must be told by the topic */
+enum ota_err option_block_topic(
+	struct options *options, void *field, const char *value, struct ota_why *detail)
+{
+	static const char get[] = "/get";
+	struct topic_template *topic = &options->block_get_topic;
+	enum ota_err err = option_device_topic(field, value, detail);
+
+	if (err != OTA_OK) {
+		return err;
 	}
-	if (err == OTA_OK) {
-		options->status_topic = found;
+	*topic = options->block_topic;
+	if (topic->prefix_len + topic->suffix_len + sizeof(get) + sizeof("{device}") > TOPIC_MAX) {
+		return OTA_ERR_INVALID;
 	}
-	return err;
+	memcpy(topic->suffix + topic->suffix_len, get, sizeof(get));
+	topic->suffix_len += sizeof(get) - 1;
+	return OTA_OK;
 }
 
 /* The next word of a list: where it begins, and how long it is (0: none left); `*at` moves behind it. */

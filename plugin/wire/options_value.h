@@ -43,6 +43,12 @@ enum ota_err option_status_topic(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_notify_topics(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_block_topic(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_block_rate(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
+enum ota_err option_block_max_bytes(
+	struct options *options, void *field, const char *value, struct ota_why *detail);
 enum ota_err option_control_users(
 	struct options *options, void *field, const char *value, struct ota_why *detail);
 

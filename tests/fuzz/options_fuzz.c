@@ -60,6 +60,12 @@ static void check(const struct options *options)
 	must(options->offline_serve_seconds >= 0 && options->offline_serve_seconds <= 86400,
 		"offline_serve_seconds");
 	must(options->outbox_sync_ms >= 0 && options->outbox_sync_ms <= 60000, "outbox_sync_ms");
+	must(options->block_topic.placeholder == TOPIC_DEVICE
+			&& strstr(options->block_get_topic.suffix, "/get"),
+		"block_topic");
+	must(options->block_max_bytes >= 256 && options->block_max_bytes <= 262144, "block_max_bytes");
+	must(options->block_bytes_per_second == 0 || options->block_bytes_per_second >= 16384,
+		"block_bytes_per_second");
 	must(topic_id_valid(options->broker_name, strlen(options->broker_name)), "broker_name");
 	for (size_t i = 0; i < options->notify_topics_count; i++) {
 		struct topic_value value;

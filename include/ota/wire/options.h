@@ -57,6 +57,11 @@ struct options {
 	int64_t outbox_max_bytes;      /* default 1 GiB */
 	int32_t outbox_sync_ms;        /* default 1000 */
 	int32_t offline_serve_seconds; /* default 600 */
+	char *firmware_directory;      /* images served in blocks; NULL: none are */
+	struct topic_template block_topic;
+	struct topic_template block_get_topic; /* block_topic and "/get" */
+	int64_t block_bytes_per_second;        /* of all devices together; default 4 MiB; 0: no limit */
+	int32_t block_max_bytes;               /* of one block; default 16384 */
 };
 
 /*

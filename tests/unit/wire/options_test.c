@@ -67,6 +67,12 @@ static void test_defaults(void **state)
 	assert_int_equal(options.outbox_max_bytes, 1073741824);
 	assert_int_equal(options.outbox_sync_ms, 1000);
 	assert_int_equal(options.offline_serve_seconds, 600);
+	assert_null(options.firmware_directory);
+	assert_string_equal(options.block_topic.suffix, "/ota/block");
+	assert_string_equal(options.block_get_topic.prefix, "devices/");
+	assert_string_equal(options.block_get_topic.suffix, "/ota/block/get");
+	assert_int_equal(options.block_bytes_per_second, 4194304);
+	assert_int_equal(options.block_max_bytes, 16384);
 	options_free(&options);
 	assert_null(options.database);
 	options_free(&options);
@@ -337,7 +343,7 @@ static void test_bad_values_are_refused_with_the_reason(void **state)
 			"accepted is 1 to 8 topics" },
 		{ "colour", "red",
 			"plugin_opt_colour is not an option; accepted are database trusted_keys" },
-		{ "colour", "red", " offline_serve_seconds" },
+		{ "colour", "red", " block_max_bytes" },
 		{ "offline_serve_second", "1", " outbox_sync_ms offline_serve_seconds" },
 		{ "intercept_push", "stage", "plugin_opt_control_users names nobody" },
 		{ "brokername", "x",
@@ -431,7 +437,7 @@ static void test_the_documentation_is_the_table(void **state)
 	const struct option_doc *docs = options_docs(&count);
 
 	(void)state;
-	assert_int_equal(count, 17);
+	assert_int_equal(count, 21);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(strlen(docs[i].name) > 0 && strlen(docs[i].accepted) > 0);
 		for (size_t j = 0; j < i; j++) {
