@@ -43,6 +43,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_mi
 \ir functions/broker_join.sql
 \ir functions/broker_presence.sql
 \ir functions/broker_releases.sql
+\ir functions/broker_updating.sql
 \ir functions/cancel_rollout.sql
 \ir functions/clear_windows.sql
 \ir functions/compare_releases.sql

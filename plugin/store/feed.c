@@ -160,6 +160,7 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 		bool live = pg_bool(rows, n, 1);
 		const char *report = pg_text(rows, n, 2);
 		int64_t until_ms = pg_int(rows, n, 3);
+		bool serves = pg_bool(rows, n, 4);
 		struct known_rollout *known = NULL;
 		struct change *change;
 
@@ -174,13 +175,14 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 		}
 		known->round = feed->round;
 		if (known->report && report && strcmp(known->report, report) == 0 && known->live == live
-			&& known->until_ms == until_ms) {
+			&& known->serves == serves && known->until_ms == until_ms) {
 			continue;
 		}
 		change = change_new(CHANGE_ROLLOUT);
 		if (change) {
 			change->rollout = id;
 			change->live = live;
+			change->serves = serves;
 			change->until_ms = until_ms;
 			change->text = feed_copy(report);
 		}
@@ -189,6 +191,7 @@ enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why
 			free(known->report);
 			known->report = feed_copy(report);
 			known->live = live;
+			known->serves = serves;
 			known->until_ms = until_ms;
 			keep_rollout(feed, known);
 		}

@@ -24,6 +24,7 @@ struct known_rollout {
 	int64_t id;
 	char *report;     /* as last told to the gate */
 	bool live;        /* the same */
+	bool serves;      /* the same */
 	int64_t until_ms; /* the same */
 	uint64_t round;
 	UT_hash_handle hh;

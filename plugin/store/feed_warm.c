@@ -176,6 +176,7 @@ static bool see_rollout(void *context, const struct warm_record *record)
 	if (change) {
 		change->rollout = record->id;
 		change->live = true;
+		change->serves = true;
 		change->until_ms = record->at_ms;
 		(void)!feed_push(feed, change, &ignored);
 	}

@@ -27,14 +27,6 @@ enum {
 	STOP_SOFT_MS = 2000,
 };
 
-static void signal_fd(int fd)
-{
-	const uint64_t one = 1;
-
-	/* A full counter is readable already. */
-	(void)!write(fd, &one, sizeof(one));
-}
-
 static void answered(void *context, const char *device)
 {
 	struct store *store = context;
@@ -213,6 +205,9 @@ static int64_t turn(struct store *store, bool *paused)
 		err = commands_work(store->commands, &store->pg, &more, &why);
 		store->commanding = false;
 	}
+	if (!err && store->proven) {
+		err = updating_work(store->updating, &store->pg, &more, &why);
+	}
 	if (!err && store->pg.notified) {
 		store->eager = true;
 	}
@@ -320,6 +315,7 @@ static void *run(void *argument)
 		limit = link_do_without(store, limit);
 		link_upkeep(store);
 		commands_set_away(store->commands, store->said_away);
+		updating_set_away(store->updating, store->said_away);
 		sleep_until_something(store, limit, paused);
 	}
 	for (bool drained = false; store->pg.connection && !drained;) {
@@ -353,6 +349,7 @@ static void store_free(struct store *store)
 	fold_free(store->fold);
 	controller_free(store->controller);
 	commands_free(store->commands);
+	updating_free(store->updating);
 	free(store->events);
 	free(store->audit_heads);
 	if (store->wake_fd >= 0) {
@@ -411,9 +408,10 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->fold = fold_new(options->broker_name, options->enroll, session_floor);
 	store->controller = controller_new(log);
 	store->commands = commands_new(changes);
+	store->updating = updating_new(changes);
 	store->events = calloc(BATCH_RECORDS, sizeof(*store->events));
 	if (store->wake_fd < 0 || store->stop_fd < 0 || !store->fold || !store->controller
-		|| !store->commands || !store->events) {
+		|| !store->commands || !store->updating || !store->events) {
 		ota_why_set(why, "out of memory or descriptors");
 		goto fail;
 	}
@@ -448,34 +446,6 @@ fail:
 	return err;
 }
 
-enum ota_err store_append(void *context, const uint8_t *record, size_t length)
-{
-	struct store *store = context;
-	struct ota_why why;
-	uint64_t sequence;
-
-	return outbox_append(store->outbox, record, length, &sequence, &why);
-}
-
-enum ota_err store_command(void *context, struct control_request *request)
-{
-	struct store *store = context;
-	enum ota_err err = commands_push(store->commands, request);
-
-	if (!err) {
-		signal_fd(store->wake_fd);
-	}
-	return err;
-}
-
-void store_reload(void *context)
-{
-	struct store *store = context;
-
-	atomic_store(&store->reload, true);
-	signal_fd(store->wake_fd);
-}
-
 void store_stop(struct store *store)
 {
 	struct timespec until;
@@ -484,12 +454,12 @@ void store_stop(struct store *store)
 		return;
 	}
 	atomic_store(&store->stopping, true);
-	signal_fd(store->wake_fd);
+	store_signal(store->wake_fd);
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STOP_SOFT_MS / 1000;
 	if (pthread_timedjoin_np(store->thread, NULL, &until) == ETIMEDOUT) {
 		/* What is left stays in the outbox. */
-		signal_fd(store->stop_fd);
+		store_signal(store->stop_fd);
 		(void)pthread_join(store->thread, NULL);
 	}
 	store_free(store);

@@ -13,6 +13,7 @@
 #include "ota/store/outbox.h"
 #include "ota/store/pg.h"
 #include "ota/store/store.h"
+#include "ota/store/updating.h"
 #include "ota/store/warm.h"
 
 struct store {
@@ -24,6 +25,7 @@ struct store {
 	struct fold *fold;
 	struct controller *controller;
 	struct commands *commands;
+	struct updating *updating;
 	struct event *events; /* as many as a batch may have */
 	struct warm *warm;    /* of the thread */
 	bool settled; /* the database has been there since the start, or what was kept is in use */
@@ -86,3 +88,5 @@ OTA_MUST_USE enum ota_err link_alive(struct store *store, bool leads, struct ota
 OTA_MUST_USE enum ota_err audit_note(struct store *store, struct ota_why *why);
 /* fdatasync of the outbox and the figures for $SYS, when it is time for them. */
 void link_upkeep(struct store *store);
+/* Wake the thread that waits for this eventfd. */
+void store_signal(int fd);

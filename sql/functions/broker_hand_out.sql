@@ -171,14 +171,16 @@ $$;
 COMMENT ON FUNCTION ota.broker_gateways() IS 'Plugin: the clients that may speak for other devices';
 
 CREATE OR REPLACE FUNCTION ota.broker_rollouts()
-RETURNS TABLE (rollout_id bigint, live boolean, report text, until_ms bigint)
+RETURNS TABLE (rollout_id bigint, live boolean, report text, until_ms bigint, serves boolean)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- The rollouts that still matter, each with its figures as JSON for $SYS.  live: its notices may be delivered now, the
     -- copies that wait for a device in the broker included.  until_ms: when the update window closes or a blackout begins, which
-    -- holds also for a broker that does not reach the database then; null: neither is ahead.
+    -- holds also for a broker that does not reach the database then; null: neither is ahead.  serves: devices that were told of it
+    -- may go on fetching its image, also while it is paused or the window is closed, when nobody is told anew.
     SELECT p.rollout_id, p.state IN ('running', 'completed') AND ota.rollout_may_tell(o), row_to_json(p)::text,
            CASE WHEN p.state IN ('running', 'completed') AND NOT o.any_time AND ota.fleet_has_hours(o.fleet) AND ota.rollout_may_tell(o)
-                THEN (SELECT (extract(epoch FROM w.next_change) * 1000)::bigint FROM ota.window_state(o.fleet, now()) w) END
+                THEN (SELECT (extract(epoch FROM w.next_change) * 1000)::bigint FROM ota.window_state(o.fleet, now()) w) END,
+           p.state IN ('running', 'paused', 'completed')
       FROM ota.rollout_progress p
       JOIN ota.rollout o ON o.rollout_id = p.rollout_id
      WHERE p.device_id IS NULL AND p.state IN ('scheduled', 'running', 'paused')

@@ -35,6 +35,12 @@ OTA_MUST_USE enum ota_err store_append(void *store, const uint8_t *record, size_
  */
 OTA_MUST_USE enum ota_err store_command(void *store, struct control_request *request);
 
+/*
+ * Find out, soon, whether an update of this device is going on; the signature of gate_links.updating.  The answer is a
+ * CHANGE_UPDATING.  Errors as for store_command(), and OTA_ERR_NOMEM.
+ */
+OTA_MUST_USE enum ota_err store_updating(void *store, const char *device, int64_t session);
+
 /* Read the key directory again, soon; `store` is a struct store. */
 void store_reload(void *store);
 

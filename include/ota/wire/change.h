@@ -25,6 +25,7 @@ enum change_kind {
 	CHANGE_RESPONSE, /* the answer to an operator's commands */
 	CHANGE_PUSHED,   /* what became of an update that a back end published */
 	CHANGE_GATEWAYS, /* all clients that may speak for other devices */
+	CHANGE_UPDATING, /* whether a device's update is going on, as it was asked */
 	CHANGE_CLAIM, /* as OFFER, of a device that was told before this start: to be told again only while the database is away */
 };
 
@@ -35,7 +36,7 @@ struct change {
 	char *topic;
 	char *fleet; /* OFFER: facts for the last check of eligibility */
 	char *hardware;
-	char *via;     /* OFFER, RECALL: the device's gateway, NULL: none */
+	char *via;     /* OFFER, RECALL, UPDATING: the device's gateway, NULL: none */
 	char *version; /* OFFER: what it runs; RECALL: the release's version */
 	char *stage;   /* OFFER: label */
 	/* ROLLOUT: JSON; DATABASE, AUDIT: JSON; METRIC: name below $SYS/broker/ota/; RESPONSE: JSON; PUSHED: why it was refused, NULL: taken; GATEWAYS: one a line */
@@ -49,8 +50,9 @@ struct change {
 	int64_t until_ms;
 	int64_t since_ms; /* DATABASE, when away: it was there then; an earlier clock is not believed */
 	bool again;       /* OFFER: told before, told again while the database is away */
-	bool live;        /* ROLLOUT: notices of it may be delivered; DATABASE: connected */
-	int64_t value;    /* METRIC */
+	bool live;   /* ROLLOUT: notices of it may be delivered; DATABASE: connected; UPDATING: it is */
+	bool serves; /* ROLLOUT: devices that were told of it may go on with their updates */
+	int64_t value;           /* METRIC; UPDATING: the number of the session that asked */
 	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
 };
 
