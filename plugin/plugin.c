@@ -9,6 +9,7 @@
 #include "ota/base/queue.h"
 #include "ota/gate/compat.h"
 #include "ota/gate/gate.h"
+#include "ota/store/firmware.h"
 #include "ota/store/pg.h"
 #include "ota/store/store.h"
 #include "ota/wire/change.h"
@@ -28,6 +29,7 @@ struct plugin {
 	struct queue *changes;
 	struct logring *log;
 	struct store *store;
+	struct firmware *firmware; /* NULL: no firmware_directory */
 	struct gate *gate;
 	struct cancel_saved cancel; /* of the broker's thread */
 };
@@ -54,6 +56,7 @@ static void write_last_lines(struct logring *log)
 
 static void plugin_free(struct plugin *plugin)
 {
+	firmware_stop(plugin->firmware); /* first: the gate frees the buffers it reads into */
 	gate_stop(plugin->gate);
 	store_stop(plugin->store);
 	write_last_lines(plugin->log);
@@ -100,9 +103,10 @@ static enum ota_err start(
 {
 	struct ota_why inner = { "" };
 	struct keyring *keyring = NULL;
-	struct gate_links links = {
-		.append = store_append, .command = store_command, .reload = store_reload
-	};
+	struct gate_links links = { .append = store_append,
+		.command = store_command,
+		.updating = store_updating,
+		.reload = store_reload };
 	enum ota_err err = keyring_load(plugin->options.trusted_keys, note_key, NULL, &keyring, &inner);
 
 	if (err) {
@@ -130,6 +134,16 @@ static enum ota_err start(
 		plugin->log, &plugin->store, why);
 	if (err) {
 		return err;
+	}
+	if (plugin->options.firmware_directory) {
+		err =
+			firmware_start(plugin->options.firmware_directory, plugin->log, &plugin->firmware, why);
+		if (err) {
+			return err;
+		}
+		links.block_submit = firmware_submit;
+		links.block_take = firmware_take;
+		links.block_context = plugin->firmware;
 	}
 	/* From here on the process has a second thread, and nobody ever cancels this one. */
 	cancel_never(&plugin->cancel);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ota/gate/blocks.h"
 #include "ota/gate/control.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
@@ -45,7 +46,8 @@ static bool is_current_of_child(const struct gate *gate,
 static bool overhears(const struct gate *gate, const struct mosquitto_evt_acl_check *check,
 	const struct policy_topic *topic, const char *identity)
 {
-	return check->access == MOSQ_ACL_SUBSCRIBE && topic->subject == POLICY_NOTIFY && topic->exact
+	return check->access == MOSQ_ACL_SUBSCRIBE
+		&& (topic->subject == POLICY_NOTIFY || topic->subject == POLICY_BLOCK) && topic->exact
 		&& topic->placeholder == TOPIC_DEVICE && !policy_own(topic, identity)
 		&& !control_allows(gate, mosquitto_client_username(check->client))
 		&& !via_may_listen(gate, identity);
@@ -54,7 +56,7 @@ static bool overhears(const struct gate *gate, const struct mosquitto_evt_acl_ch
 static int deny_overhearing(struct gate *gate, const struct mosquitto_evt_acl_check *check)
 {
 	emit_denied(gate, check->client, check->topic,
-		"a client may subscribe by name to its own notify topic only; to those of others, a gateway "
+		"a client may subscribe by name to its own topics only; to those of others, a gateway "
 		"(ota.assign_gateway) or a user in control_users");
 	return MOSQ_ERR_ACL_DENIED;
 }
@@ -107,6 +109,8 @@ __attribute__((noinline)) static int check_ours(
 	if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_NOTIFY && identity != NULL) {
 		current = deliver_is_current(gate, identity, check->payload, check->payloadlen)
 			|| is_current_of_child(gate, check, identity, &topic);
+	} else if (check->access == MOSQ_ACL_READ && topic.subject == POLICY_BLOCK) {
+		current = blocks_may_read(gate, check, &topic, identity);
 	}
 
 	answer = policy_decide((enum policy_access)check->access, &topic, identity, current, &reason);
@@ -121,6 +125,9 @@ __attribute__((noinline)) static int check_ours(
 	if (answer == POLICY_OTHERS) {
 		return overhears(gate, check, &topic, identity) ? deny_overhearing(gate, check)
 														: gate->others;
+	}
+	if (topic.subject != POLICY_NOTIFY) {
+		return MOSQ_ERR_SUCCESS;
 	}
 	if (check->access == MOSQ_ACL_SUBSCRIBE) {
 		presence_subscribe(gate, check->client, &topic);

@@ -50,6 +50,7 @@ void again_claim(struct gate *gate, struct change *change)
 	notice->release_id = change->release_id;
 	notice->deadline_ms = change->deadline_ms;
 	notice->offer = change;
+	grant_told(gate, change, 0);
 	/* It may be here already, and have answered before this came. */
 	session = deliver_target(gate, change, &listening);
 	if (session != NULL && has_answered(gate, session, change->device)) {

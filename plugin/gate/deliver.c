@@ -254,6 +254,7 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 		return false;
 	}
 	gate->counters.notices_sent++;
+	grant_told(gate, offer, session->number);
 	if (!offer->again) {
 		told->offer = waiting->change;
 		waiting->change = NULL;
@@ -296,6 +297,7 @@ static bool recall(struct gate *gate, const struct change *change)
 	if (notice != NULL && notice->rollout == change->rollout) {
 		told_notice_drop(told, notice);
 	}
+	grant_recalled(gate, change->device, change->rollout);
 	if (recall == NULL || recall->rollout != change->rollout) {
 		recall = told_recall_put(told, change->device, change->rollout,
 			change->version == NULL ? "" : change->version, change->topic);
@@ -417,6 +419,10 @@ static void take(struct gate *gate, struct change *change)
 		break;
 	case CHANGE_ROLLOUT:
 		take_rollout(gate, change);
+		grant_rollout(gate, change);
+		break;
+	case CHANGE_UPDATING:
+		grant_updating(gate, change);
 		break;
 	case CHANGE_DATABASE:
 		again_database(gate, change);

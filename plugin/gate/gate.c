@@ -7,6 +7,7 @@
 
 #include "ota/base/clock.h"
 #include "ota/gate/access.h"
+#include "ota/gate/blocks.h"
 #include "ota/gate/control.h"
 #include "ota/gate/metrics.h"
 #include "ota/gate/presence.h"
@@ -40,9 +41,13 @@ static int gate_on_tick(int event, void *data, void *userdata)
 	gate->ticked = true;
 	gate->tick_dead = false;
 	gate_work(gate);
+	if (blocks_busy(gate->blocks)) {
+		blocks_work(gate);
+	}
 	/* Milliseconds in 2.1, in the slot that 2.0 calls next_ns and ignores. */
 	if (gate->modern) {
-		tick->next_ns = gate->deliver.waiting_count > 0 ? TICK_BUSY_MS : TICK_IDLE_MS;
+		tick->next_ns = gate->deliver.waiting_count > 0 || blocks_busy(gate->blocks) ? TICK_BUSY_MS
+																					 : TICK_IDLE_MS;
 	}
 	return MOSQ_ERR_SUCCESS;
 }
@@ -215,7 +220,12 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 		gate->metrics_last[i] = -1; /* so that every figure is published once */
 	}
 
-	err = register_all(gate, why);
+	err = blocks_start(gate);
+	if (err != OTA_OK) {
+		ota_why_set(why, "no memory");
+	} else {
+		err = register_all(gate, why);
+	}
 	if (err != OTA_OK) {
 		gate_stop(gate);
 		return err;
@@ -233,6 +243,7 @@ void gate_stop(struct gate *gate)
 	if (gate->links.log != NULL) {
 		write_log(gate);
 	}
+	blocks_stop(gate);
 	deliver_clear(&gate->deliver);
 	via_clear(&gate->via);
 	sessions_clear(&gate->sessions);

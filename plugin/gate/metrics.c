@@ -57,6 +57,8 @@ void metrics_work(struct gate *gate, int64_t now_us)
 		{ "recalls/sent", counters->recalls_sent },
 		{ "undelivered", counters->undelivered },
 		{ "events/lost", counters->events_lost },
+		{ "blocks/sent", counters->blocks_sent },
+		{ "blocks/bytes", counters->block_bytes },
 		{ "devices/connected", (int64_t)gate->sessions.connected },
 		{ "devices/listening", (int64_t)gate->sessions.listening },
 	};

@@ -10,6 +10,11 @@ void policy_init(struct policy *policy, const struct options *options)
 	for (size_t i = 0; i < options->notify_topics_count && policy->count < POLICY_TEMPLATES_MAX;
 		 i++) {
 		policy->templates[policy->count++] = &options->notify_topics[i];
+		policy->notify_count++;
+	}
+	if (options->firmware_directory != NULL) {
+		policy->templates[policy->count++] = &options->block_topic;
+		policy->templates[policy->count++] = &options->block_get_topic;
 	}
 
 	for (size_t i = 0; i < policy->count; i++) {
@@ -59,6 +64,18 @@ unsigned policy_narrow(const struct policy *policy, const char *topic, unsigned 
 	return candidates;
 }
 
+/* What the template with this number is about. */
+static enum policy_subject subject_of(const struct policy *policy, size_t i)
+{
+	if (i == 0) {
+		return POLICY_STATUS;
+	}
+	if (i <= policy->notify_count) {
+		return POLICY_NOTIFY;
+	}
+	return i == policy->notify_count + 1 ? POLICY_BLOCK : POLICY_BLOCK_GET;
+}
+
 void policy_sort(const struct policy *policy, const char *topic, unsigned candidates,
 	struct policy_topic *sorted)
 {
@@ -71,7 +88,7 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 			continue;
 		}
 		struct policy_topic found = {
-			.subject = i == 0 ? POLICY_STATUS : POLICY_NOTIFY,
+			.subject = subject_of(policy, i),
 			.notify = i == 0 ? 0 : i - 1,
 			.placeholder = pattern->placeholder,
 		};
@@ -105,12 +122,17 @@ static enum policy_answer decide_write(
 		*reason = "only the broker itself publishes on notify topics";
 		return POLICY_DENY;
 	}
+	if (topic->subject == POLICY_BLOCK) {
+		*reason = "only the broker itself publishes blocks";
+		return POLICY_DENY;
+	}
 	if (!topic->exact) {
 		*reason = "the topic names no valid device";
 		return POLICY_DENY;
 	}
 	if (!policy_own(topic, identity)) {
-		*reason = "a client may report for itself only";
+		*reason = topic->subject == POLICY_STATUS ? "a client may report for itself only"
+												  : "a client may ask for itself only";
 		return POLICY_DENY;
 	}
 	return POLICY_ALLOW;
@@ -127,18 +149,20 @@ enum policy_answer policy_decide(enum policy_access access, const struct policy_
 	case POLICY_WRITE:
 		return decide_write(topic, identity, reason);
 	case POLICY_READ:
-		if (topic->subject == POLICY_STATUS) {
+		if (topic->subject == POLICY_STATUS || topic->subject == POLICY_BLOCK_GET) {
 			return POLICY_OTHERS;
 		}
 		if (current) {
 			return POLICY_ALLOW;
 		}
-		*reason = "not the outstanding notice of this device";
+		*reason = topic->subject == POLICY_NOTIFY ? "not the outstanding notice of this device"
+												  : "blocks of another device, or old ones";
 		return POLICY_DENY;
 	case POLICY_SUBSCRIBE:
 	case POLICY_UNSUBSCRIBE:
 		/* Wildcards leak nothing: notices are directed to one client.  Others' topics by name: see access.c. */
-		if (topic->subject == POLICY_NOTIFY && policy_own(topic, identity)) {
+		if ((topic->subject == POLICY_NOTIFY || topic->subject == POLICY_BLOCK)
+			&& policy_own(topic, identity)) {
 			return POLICY_ALLOW;
 		}
 		return POLICY_OTHERS;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/gate/blocks.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/reason.h"
 #include "ota/gate/state.h"
@@ -34,6 +35,7 @@ static void end_session(struct gate *gate, struct session *session, const char *
 		emit_or_lose(gate, &event);
 	}
 	via_end(gate, session, reason);
+	blocks_session_ends(gate, session);
 	if (session->device != NULL) {
 		deliver_session_ends(gate, session, session->device);
 	}

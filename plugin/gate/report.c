@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ota/gate/again.h"
+#include "ota/gate/blocks.h"
 #include "ota/gate/emit.h"
 #include "ota/gate/presence.h"
 #include "ota/gate/push.h"
@@ -177,6 +178,9 @@ static int take(struct gate *gate, const struct mosquitto_evt_message *message, 
 			|| again_runs_it(gate, child != NULL ? child : session->device, report.version))) {
 		answered(gate, session, child);
 	}
+	if (err == OTA_OK) {
+		grant_reported(gate, session, child != NULL ? child : session->device, report.status);
+	}
 	status_report_free(&report);
 
 	if (err == OTA_ERR_INVALID) { /* cannot become a record, however often it is sent */
@@ -228,6 +232,9 @@ int report_on_message(int event, void *data, void *userdata)
 		return topic.subject == POLICY_FOREIGN ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
 	}
 	miss_tick(gate);
+	if (topic.subject == POLICY_BLOCK_GET) {
+		return blocks_on_message(gate, message, &topic);
+	}
 
 	/* Once more: bridges of this broker are never asked by ACL_CHECK. */
 	identity = gate_identity(gate, message->client);

@@ -74,8 +74,8 @@ bool via_may_listen(const struct gate *gate, const char *identity)
 
 bool via_may_report(const struct gate *gate, const char *identity, const struct policy_topic *topic)
 {
-	return topic->subject == POLICY_STATUS && topic->exact && topic->placeholder == TOPIC_DEVICE
-		&& is_gateway(gate, identity);
+	return (topic->subject == POLICY_STATUS || topic->subject == POLICY_BLOCK_GET) && topic->exact
+		&& topic->placeholder == TOPIC_DEVICE && is_gateway(gate, identity);
 }
 
 struct via_child *via_child_of(const struct via *via, const char *gateway, const char *device)

@@ -23,6 +23,8 @@ FIGURES = {
     "recalls/sent": "recalls given to devices",
     "undelivered": "notices that could not be given and went back",
     "events/lost": "records that did not reach the outbox",
+    "blocks/sent": "blocks of images given to devices (`firmware_directory`)",
+    "blocks/bytes": "bytes in them",
     "devices/connected": "devices with a session on this broker",
     "devices/listening": "... that a notice would reach",
     "database": "JSON: `state` (`connected` or `away`), `since`, and `backlog`, the events that wait in the outbox; told every 10 s and when the state changes",

@@ -2,7 +2,7 @@
  * compat - the one place that includes Mosquitto's headers, and what Mosquitto 2.1 has that the headers of 2.0 lack.
  *
  * One plugin is built against the 2.0 headers and runs on 2.0 and 2.1.  Only the functions that every build of the broker
- * exports may be called (src/linker.syms): no reading of MQTT 5 properties, no mosquitto_client_port() and the like.
+ * exports may be called (src/linker.syms): no mosquitto_client_port() and the like; how MQTT 5 properties are read see properties.h.
  * Thread: broker.  The strings behind a `struct mosquitto` are the broker's and last for the callback only.
  */
 #pragma once

@@ -14,6 +14,7 @@
 #include "ota/base/error.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
+#include "ota/wire/block.h"
 #include "ota/wire/control.h"
 #include "ota/wire/options.h"
 
@@ -29,9 +30,21 @@ struct gate_links {
 	 * OTA_ERR_FULL: too many wait.  The answer comes through `changes`.  May be NULL: no commands.
 	 */
 	enum ota_err (*command)(void *context, struct control_request *request);
+	/*
+	 * Find out whether an update of this device is going on; the answer, CHANGE_UPDATING with the same session number, comes through
+	 * `changes`.  Errors as for `command`.  May be NULL: only what was told by this gate is known.
+	 */
+	enum ota_err (*updating)(void *context, const char *device, int64_t session);
 	/* SIGHUP: read the key directory again. */
 	void (*reload)(void *context);
 	void *context;
+	/*
+	 * Have a part of an image read; the job stays the gate's, and comes back by `block_take` (NULL: none is ready).  NULL: no
+	 * blocks.  `block_context` has ended its work before gate_stop().
+	 */
+	enum ota_err (*block_submit)(void *block_context, struct block_job *job);
+	struct block_job *(*block_take)(void *block_context);
+	void *block_context;
 	struct queue *changes; /* of struct change; the gate frees what it takes */
 	struct logring *log;   /* written to the broker's log by the tick */
 };

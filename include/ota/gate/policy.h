@@ -25,6 +25,8 @@ enum policy_subject {
 	POLICY_FOREIGN = 0, /* not ours */
 	POLICY_STATUS,      /* looks like a status topic */
 	POLICY_NOTIFY,      /* looks like a notify topic */
+	POLICY_BLOCK,       /* looks like a topic on which blocks are answered */
+	POLICY_BLOCK_GET,   /* looks like one on which they are asked for */
 };
 
 enum policy_answer {
@@ -34,7 +36,8 @@ enum policy_answer {
 };
 
 enum {
-	POLICY_TEMPLATES_MAX = TOPIC_TEMPLATES_MAX + 1, /* the status topic and the notify topics */
+	/* The status topic, the notify topics, two for blocks. */
+	POLICY_TEMPLATES_MAX = TOPIC_TEMPLATES_MAX + 3,
 	POLICY_HEAD = 8, /* bytes of a topic that the first look covers */
 };
 
@@ -45,8 +48,10 @@ enum {
 struct policy {
 	uint16_t head[POLICY_HEAD][256];
 	size_t head_length; /* places that every topic of ours has, at most POLICY_HEAD */
-	const struct topic_template *templates[POLICY_TEMPLATES_MAX]; /* 0: status; from 1: notify */
+	/* 0: status; from 1: notify; then the two for blocks, when there are any */
+	const struct topic_template *templates[POLICY_TEMPLATES_MAX];
 	size_t count;
+	size_t notify_count;
 };
 
 /* A topic or filter, sorted. */
@@ -81,12 +86,12 @@ OTA_MUST_USE unsigned policy_narrow(
 void policy_sort(const struct policy *policy, const char *topic, unsigned candidates,
 	struct policy_topic *sorted);
 
-/* Is it the exact topic of the client with this identity: its status, its notify topic, or any fleet's?  NULL: nobody. */
+/* Is it the exact topic of the client with this identity: its status, its notify topic, its blocks, or any fleet's?  NULL: nobody. */
 OTA_MUST_USE bool policy_own(const struct policy_topic *topic, const char *identity);
 
 /*
  * Decide.  `current`: for POLICY_READ of a notify topic, the payload is the outstanding notice or recall of this very
- * client.  `*reason` is set with POLICY_DENY only: words for the log and the audit, static.
+ * client, or the blocks are for it.  `*reason` is set with POLICY_DENY only: words for the log and the audit, static.
  */
 OTA_MUST_USE enum policy_answer policy_decide(enum policy_access access,
 	const struct policy_topic *topic, const char *identity, bool current, const char **reason);

@@ -16,6 +16,7 @@
 #include "ota/base/table.h"
 #include "ota/gate/limit.h"
 
+struct block_client;
 struct mosquitto;
 struct via_child;
 
@@ -46,6 +47,9 @@ struct session {
 	struct limit reports;       /* how often it may report */
 	struct via_child *children; /* devices that it speaks for as a gateway; see via.h */
 	size_t children_count;
+	struct block_client *block_clients; /* devices that ask for blocks in it; see blocks.h */
+	size_t block_clients_count;
+	struct limit block_errors; /* answers without bytes */
 	UT_hash_handle hh;
 	UT_hash_handle hh_device;
 	struct session *prev, *next; /* in the list of those that wait for the tick */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "ota/gate/again.h"
+#include "ota/gate/blocks.h"
 #include "ota/gate/compat.h"
 #include "ota/gate/deliver.h"
 #include "ota/gate/gate.h"
@@ -47,10 +48,12 @@ struct gate_counters {
 	int64_t recalls_sent;
 	int64_t undelivered;
 	int64_t events_lost;
+	int64_t blocks_sent;
+	int64_t block_bytes;
 };
 
 enum {
-	METRICS_COUNT = 11
+	METRICS_COUNT = 13
 };
 
 struct gate {
@@ -71,6 +74,7 @@ struct gate {
 	struct deliver deliver;
 	struct again again;
 	struct via via;
+	struct blocks *blocks; /* NULL: no images are served in blocks */
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];
 	struct limit_kept limits; /* of reports, of clients that are away */

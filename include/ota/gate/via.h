@@ -52,7 +52,7 @@ void via_clear(struct via *via);
 /* Replace the gateways by these names, one a line; NULL: none. */
 void via_set_gateways(struct via *via, const char *names);
 
-/* May this client report on this topic for another device, as far as is known here? */
+/* May this client report, or ask for blocks, on this topic for another device, as far as is known here? */
 OTA_MUST_USE bool via_may_report(
 	const struct gate *gate, const char *identity, const struct policy_topic *topic);
 /*

@@ -1,9 +1,28 @@
 #include "fake/broker.h"
 
+#include <mqtt_protocol.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* As in all of 2.0. */
+struct mqtt5__property {
+	struct mqtt5__property *next;
+	union {
+		uint32_t number;
+		struct {
+			char *bytes;
+			uint16_t length;
+		} text;
+	} value;
+	struct {
+		char *bytes;
+		uint16_t length;
+	} name;
+	int32_t identifier;
+	bool client_generated;
+};
 
 enum {
 	EVENTS_MAX = 32,
@@ -31,6 +50,7 @@ void fake_forget_publishes(void)
 		free(broker.publishes[i].client_id);
 		free(broker.publishes[i].topic);
 		free(broker.publishes[i].payload);
+		free(broker.publishes[i].correlation);
 	}
 	free(broker.publishes);
 	broker.publishes = NULL;
@@ -193,12 +213,42 @@ int mosquitto_pub_topic_check(const char *topic)
 	return topic[0] == '\0' || strpbrk(topic, "+#") != NULL ? MOSQ_ERR_INVAL : MOSQ_ERR_SUCCESS;
 }
 
+int mosquitto_property_add_binary(
+	mosquitto_property **list, int identifier, const void *value, uint16_t length)
+{
+	struct mqtt5__property *property = calloc(1, sizeof(*property));
+
+	if (property == NULL || (property->value.text.bytes = malloc((size_t)length + 1)) == NULL) {
+		abort();
+	}
+	memcpy(property->value.text.bytes, value, length);
+	property->value.text.length = length;
+	property->identifier = identifier;
+	property->next = *list; /* the order is of no meaning */
+	*list = property;
+	return MOSQ_ERR_SUCCESS;
+}
+
+int mosquitto_property_add_string(mosquitto_property **list, int identifier, const char *value)
+{
+	return mosquitto_property_add_binary(list, identifier, value, (uint16_t)strlen(value));
+}
+
+void mosquitto_property_free_all(mosquitto_property **list)
+{
+	while (*list != NULL) {
+		struct mqtt5__property *next = (*list)->next;
+
+		free((*list)->value.text.bytes);
+		free(*list);
+		*list = next;
+	}
+}
+
 int mosquitto_broker_publish(const char *clientid, const char *topic, int payloadlen, void *payload,
 	int qos, bool retain, mosquitto_property *properties)
 {
 	struct fake_publish *publish;
-	(void)properties;
-
 	if (broker.publish_code != MOSQ_ERR_SUCCESS) {
 		return broker.publish_code;
 	}
@@ -212,7 +262,18 @@ int mosquitto_broker_publish(const char *clientid, const char *topic, int payloa
 	publish = &broker.publishes[broker.count++];
 	publish->client_id = clientid == NULL ? NULL : strdup(clientid);
 	publish->topic = strdup(topic);
-	publish->payload = strndup(payloadlen == 0 ? "" : payload, (size_t)payloadlen);
+	publish->payload = calloc(1, (size_t)payloadlen + 1);
+	if (publish->payload == NULL) {
+		abort();
+	}
+	if (payloadlen > 0) {
+		memcpy(publish->payload, payload, (size_t)payloadlen);
+	}
+	publish->correlation = NULL;
+	if (properties != NULL && properties->identifier == MQTT_PROP_CORRELATION_DATA) {
+		publish->correlation = strndup(properties->value.text.bytes, properties->value.text.length);
+	}
+	mosquitto_property_free_all(&properties);
 	publish->length = payloadlen;
 	publish->qos = qos;
 	publish->retain = retain;

@@ -26,6 +26,7 @@ struct fake_publish {
 	int length;
 	int qos;
 	bool retain;
+	char *correlation; /* terminated; NULL: none */
 };
 
 enum {

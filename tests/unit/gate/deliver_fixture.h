@@ -55,6 +55,7 @@ static inline void set_live(struct fixture *f, bool live)
 	assert_non_null(change);
 	change->rollout = ROLLOUT;
 	change->live = live;
+	change->serves = live;
 	change->text = strdup(live ? "{\"state\":\"running\"}" : "{\"state\":\"halted\"}");
 	push(f, change);
 }

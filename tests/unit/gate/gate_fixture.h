@@ -39,6 +39,8 @@ struct fixture {
 /* The clocks. */
 static int64_t fixture_mono_us = 1000000;
 static int64_t fixture_wall_ms = 1800000000000;
+/* What a test adds to the links of its gates. */
+static struct gate_links fixture_links;
 /* Added with every look at the monotonic clock: work that takes time. */
 static int64_t fixture_step_us;
 
@@ -100,11 +102,12 @@ static inline struct fixture *fixture_new_with(bool modern, const char *key, con
 	f->log = logring_new(64);
 	assert_non_null(f->changes);
 	assert_non_null(f->log);
-	links = (struct gate_links){ .append = fixture_append,
-		.reload = fixture_reload,
-		.context = f,
-		.changes = f->changes,
-		.log = f->log };
+	links = fixture_links;
+	links.append = fixture_append;
+	links.reload = fixture_reload;
+	links.context = f;
+	links.changes = f->changes;
+	links.log = f->log;
 	assert_int_equal(gate_start(NULL, &f->options, &links, modern, &f->gate, &why), OTA_OK);
 	f->gate->clock = (struct gate_clock){
 		.mono_us = fixture_mono, .coarse_us = fixture_coarse, .wall_ms = fixture_wall
@@ -178,8 +181,8 @@ static inline int fixture_acl(
 	return fake_call(MOSQ_EVT_ACL_CHECK, &check);
 }
 
-static inline int fixture_message(
-	struct mosquitto *client, const char *topic, const char *payload, int qos)
+static inline int fixture_message_with(struct mosquitto *client, const char *topic,
+	const char *payload, int qos, mosquitto_property *properties)
 {
 	char *topic_copy = strdup(topic);
 	char *payload_copy = strdup(payload);
@@ -189,12 +192,19 @@ static inline int fixture_message(
 		.payload = payload_copy,
 		.payloadlen = (uint32_t)strlen(payload),
 		.qos = (uint8_t)qos,
+		.properties = properties,
 	};
 	int result = fake_call(MOSQ_EVT_MESSAGE, &message);
 
 	free(topic_copy);
 	free(payload_copy);
 	return result;
+}
+
+static inline int fixture_message(
+	struct mosquitto *client, const char *topic, const char *payload, int qos)
+{
+	return fixture_message_with(client, topic, payload, qos, NULL);
 }
 
 static inline int fixture_disconnect(struct mosquitto *client, int reason)
