@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ota/base/keyhash.h"
 #include "ota/gate/state.h"
 
 /*
@@ -58,15 +59,12 @@ void emit_or_lose(struct gate *gate, struct event *event)
 	}
 }
 
-/* By name, so that a new connection is no new bucket; names that share one only see less of each other (FNV-1a). */
+/* By name, so that a new connection is no new bucket; nobody can choose the name that empties another one's. */
 static struct gate_refusals *refusals_of(struct gate *gate, const char *client_id)
 {
-	uint32_t hash = 2166136261U;
+	const char *name = client_id == NULL ? "" : client_id;
 
-	for (const char *at = client_id == NULL ? "" : client_id; *at != '\0'; at++) {
-		hash = (hash ^ (unsigned char)*at) * 16777619U;
-	}
-	return &gate->refusals[(hash ^ hash >> 16) % GATE_LIMITS];
+	return &gate->refusals[keyhash(name, strlen(name)) % GATE_LIMITS];
 }
 
 /* True: the buckets had a token for it. */

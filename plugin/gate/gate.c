@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ota/base/clock.h"
+#include "ota/base/keyhash.h"
 #include "ota/gate/access.h"
 #include "ota/gate/blocks.h"
 #include "ota/gate/control.h"
@@ -212,10 +213,8 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
 	policy_init(&gate->policy, options);
 	sessions_init(&gate->sessions, clock_wall_ms());
-	limit_kept_init(&gate->limits);
-	via_init(&gate->via);
-	snprintf(gate->hidden, sizeof(gate->hidden), "%016llx",
-		(unsigned long long)(gate->limits.seed * UINT64_C(0x9e3779b97f4a7c15)));
+	/* Nobody can foresee it: a hash with a secret key. */
+	snprintf(gate->hidden, sizeof(gate->hidden), "%016llx", (unsigned long long)keyhash("push", 4));
 	for (size_t i = 0; i < METRICS_COUNT; i++) {
 		gate->metrics_last[i] = -1; /* so that every figure is published once */
 	}

@@ -1,8 +1,8 @@
 #include "ota/gate/limit.h"
 
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
+
+#include "ota/base/keyhash.h"
 
 enum {
 	TOKEN = 1000000, /* in a bucket's unit */
@@ -32,31 +32,16 @@ bool limit_take(struct limit *limit, const struct limit_rule *rule, int64_t now_
 	return true;
 }
 
-void limit_kept_init(struct limit_kept *kept)
+static uint64_t hash_of(const char *name)
 {
-	memset(kept, 0, sizeof(*kept));
-	if (getrandom(&kept->seed, sizeof(kept->seed), GRND_NONBLOCK) != (ssize_t)sizeof(kept->seed)) {
-		kept->seed = (uint64_t)time(NULL) ^ (uint64_t)(uintptr_t)kept;
-	}
-}
+	uint64_t hash = keyhash(name, strlen(name));
 
-/* FNV-1a from a secret start, then mixed (the finalizer of MurmurHash3): places must not be foreseeable. */
-static uint64_t hash_of(const struct limit_kept *kept, const char *name)
-{
-	uint64_t hash = UINT64_C(14695981039346656037) ^ kept->seed;
-
-	for (; *name != '\0'; name++) {
-		hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	}
-	hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
-	hash = (hash ^ hash >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
-	hash ^= hash >> 33;
 	return hash == 0 ? 1 : hash;
 }
 
 void limit_keep(struct limit_kept *kept, const char *name, const struct limit *limit)
 {
-	uint64_t hash = hash_of(kept, name);
+	uint64_t hash = hash_of(name);
 
 	if (limit->filled_ms != 0) {
 		kept->entries[hash & (LIMIT_KEPT - 1)].name = hash;
@@ -66,7 +51,7 @@ void limit_keep(struct limit_kept *kept, const char *name, const struct limit *l
 
 void limit_again(struct limit_kept *kept, const char *name, struct limit *limit)
 {
-	uint64_t hash = hash_of(kept, name);
+	uint64_t hash = hash_of(name);
 
 	*limit = (struct limit){ 0 };
 	if (kept->entries[hash & (LIMIT_KEPT - 1)].name == hash) {

@@ -40,11 +40,6 @@ void via_set_gateways(struct via *via, const char *names)
 	}
 }
 
-void via_init(struct via *via)
-{
-	limit_kept_init(&via->limits);
-}
-
 void via_clear(struct via *via)
 {
 	struct via_child *child;

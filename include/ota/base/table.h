@@ -6,8 +6,10 @@
  */
 #pragma once
 
+#include "ota/base/keyhash.h"
+
 #define HASH_NONFATAL_OOM 1
-/* Jenkins's one-at-a-time; the default one falls through cases, which clang warns about. */
-#define HASH_FUNCTION HASH_OAT
+/* Keyed: clients choose their ids, and would choose those that share a place. */
+#define HASH_FUNCTION(key, length, hash) ((hash) = (unsigned)keyhash((key), (length)))
 #include <uthash.h>
 #include <utlist.h>

@@ -30,18 +30,16 @@ enum {
 
 /*
  * Buckets of names that went away, so that leaving and coming back fills none.  The newest of two names in one place wins: that costs
- * the older one nothing but its memory.  Fixed in size, whoever comes and goes.
+ * the older one nothing but its memory; nobody can choose names that push others out (base/keyhash.h).  Fixed in size, whoever comes
+ * and goes.  All zero: nothing is kept.
  */
 struct limit_kept {
-	uint64_t seed;
 	struct {
 		uint64_t name; /* hash; 0: free */
 		struct limit limit;
 	} entries[LIMIT_KEPT];
 };
 
-/* A new seed, so that nobody can choose names that push others out. */
-void limit_kept_init(struct limit_kept *kept);
 void limit_keep(struct limit_kept *kept, const char *name, const struct limit *limit);
 /* The bucket that was kept under this name, and is no longer; else a full one. */
 void limit_again(struct limit_kept *kept, const char *name, struct limit *limit);

@@ -22,7 +22,7 @@
 
 enum {
 	GATE_SEEN = 4096,
-	GATE_LIMITS = 256, /* a power of two */
+	GATE_LIMITS = 4096, /* a power of two */
 };
 
 /* The clocks, so that tests can turn them. */

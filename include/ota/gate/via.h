@@ -46,8 +46,6 @@ struct via {
 	struct limit_kept limits; /* of reports, for devices whose gateway is away */
 };
 
-/* A zeroed `via` made ready. */
-void via_init(struct via *via);
 void via_clear(struct via *via);
 /* Replace the gateways by these names, one a line; NULL: none. */
 void via_set_gateways(struct via *via, const char *names);

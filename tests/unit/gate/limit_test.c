@@ -43,7 +43,6 @@ static void leaving_fills_none(void **state)
 	struct limit other;
 
 	(void)state;
-	limit_kept_init(&kept);
 	assert_int_equal(taken(&limit, 5000), 10);
 	limit_keep(&kept, "dev-1", &limit);
 	limit_again(&kept, "dev-2", &other);

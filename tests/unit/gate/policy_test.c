@@ -1,4 +1,6 @@
 /* The policy: every row of who may do what with which topic, as the broker gets it answered. */
+#include "ota/base/keyhash.h"
+
 #include "gate_fixture.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -204,10 +206,22 @@ static void test_identity_invalid(void **state)
 	fixture_free(f);
 }
 
+/* Ids of others that share no bucket with this client; where they stand is another place in each process. */
+static void other_id(char id[24], const char *client, int *n)
+{
+	const uint64_t place = keyhash(client, strlen(client)) % GATE_LIMITS;
+
+	do {
+		snprintf(id, 24, "quiet-%d", (*n)++);
+	} while (keyhash(id, strlen(id)) % GATE_LIMITS == place);
+}
+
 static void test_rate_limit(void **state)
 {
 	struct fixture *f = fixture_new(false);
 	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	char first[24];
+	int n = 0;
 	(void)state;
 
 	for (int i = 0; i < 1000; i++) {
@@ -220,14 +234,17 @@ static void test_rate_limit(void **state)
 
 	/* Others are seen through the flood, up to what all of them may record together. */
 	for (int i = 0; i < 300; i++) {
-		char id[16];
+		char id[24];
 		struct mosquitto other = { .id = id, .protocol_version = 4 };
 
-		snprintf(id, sizeof(id), "quiet-%d", i);
+		other_id(id, "d1", &n);
 		fixture_acl(&other, W, "devices/d2/ota/status", "{}");
+		if (i == 0) {
+			memcpy(first, id, sizeof(first));
+		}
 	}
 	assert_int_equal(fixture_events(f, EVENT_DENIED), 50);
-	assert_string_equal(f->events[20].client, "quiet-0");
+	assert_string_equal(f->events[20].client, first);
 	assert_null(strstr(f->events[20].text, "more refusals"));
 
 	fixture_mono_us += 1000000; /* two more a second */
@@ -242,6 +259,35 @@ static void test_rate_limit(void **state)
 	fixture_message(&client, "devices/d1/ota/status", "{", 0);
 	assert_int_equal(fixture_events(f, EVENT_MALFORMED), 1);
 	assert_non_null(strstr(fixture_last(f, EVENT_MALFORMED)->text, "and 18 more refusals"));
+	fixture_free(f);
+}
+
+/* Somebody takes ids that share a bucket in a table without a key (FNV-1a) and floods with them: others are not hidden by it. */
+static void test_chosen_ids_share_no_bucket(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	size_t used = 0;
+	int found = 0;
+	(void)state;
+
+	for (int i = 0; found < 256; i++) {
+		char id[16];
+		struct mosquitto client = { .id = id, .protocol_version = 4 };
+		uint32_t hash = 2166136261U;
+
+		snprintf(id, sizeof(id), "dev-%d", i);
+		for (const char *at = id; *at != '\0'; at++) {
+			hash = (hash ^ (unsigned char)*at) * 16777619U;
+		}
+		if ((hash ^ hash >> 16) % 256 == 0) {
+			fixture_acl(&client, W, "devices/d2/ota/status", "{}");
+			found++;
+		}
+	}
+	for (size_t i = 0; i < GATE_LIMITS; i++) {
+		used += f->gate->refusals[i].limit.filled_ms != 0;
+	}
+	assert_in_range(used, 128, 256);
 	fixture_free(f);
 }
 
@@ -327,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_identity_username),
 		cmocka_unit_test(test_identity_invalid),
 		cmocka_unit_test(test_rate_limit),
+		cmocka_unit_test(test_chosen_ids_share_no_bucket),
 		cmocka_unit_test(test_long_names),
 	};
 
