@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/base/printable.h"
+
 enum {
 	LOGRING_LINES_MAX = 65536
 };
@@ -52,18 +54,6 @@ void logring_free(struct logring *ring)
 	free(ring);
 }
 
-/* Lines carry text of devices and of the database: one with a line end in it could pass for two. */
-static void logring_disarm(char *text)
-{
-	for (; *text; text++) {
-		unsigned char byte = (unsigned char)*text;
-
-		if (byte < 0x20 || byte == 0x7f) {
-			*text = '?';
-		}
-	}
-}
-
 void logring_printf(struct logring *ring, enum log_level level, const char *format, ...)
 {
 	char text
@@ -75,7 +65,8 @@ void logring_printf(struct logring *ring, enum log_level level, const char *form
 		text[0] = '\0';
 	}
 	va_end(args);
-	logring_disarm(text);
+	/* Lines carry text of devices and of the database: one with a line end in it could pass for two. */
+	printable_make(text);
 
 	(void)pthread_mutex_lock(&ring->lock);
 	if (ring->count < ring->capacity) {

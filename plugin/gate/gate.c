@@ -7,6 +7,7 @@
 
 #include "ota/base/clock.h"
 #include "ota/base/keyhash.h"
+#include "ota/base/printable.h"
 #include "ota/gate/access.h"
 #include "ota/gate/blocks.h"
 #include "ota/gate/control.h"
@@ -82,9 +83,7 @@ void gate_log(int level, const char *format, ...)
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
 	/* Names of clients and words of the database are in it: one call is one line. */
-	for (char *at = line; *at != '\0'; at++) {
-		*at = (unsigned char)*at < ' ' ? '?' : *at;
-	}
+	printable_make(line);
 	mosquitto_log_printf(level, "ota: %s", line);
 }
 

@@ -30,8 +30,8 @@ OTA_MUST_USE struct logring *logring_new(size_t lines);
 void logring_free(struct logring *ring);
 
 /*
- * Add a line, cut to LOGRING_LINE_MAX - 1 bytes.  Control characters become '?': lines carry text of devices, and one with a
- * line end in it could pass for two.
+ * Add a line, cut to LOGRING_LINE_MAX - 1 bytes.  What printable_make() finds becomes '?': lines carry text of devices, and one
+ * with a line end in it could pass for two.
  */
 void logring_printf(struct logring *ring, enum log_level level, const char *format, ...)
 	OTA_PRINTF(3, 4);

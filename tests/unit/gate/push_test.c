@@ -223,6 +223,10 @@ static void answers_are_for_the_record(void **state)
 	answer(f, "version \"1\nota: all is well\" is not one");
 	assert_string_equal(fixture_last(f, EVENT_DENIED)->topic, fleet_topic);
 	assert_int_equal(fake_log_count("1?ota: all is well"), 1); /* one line of the log */
+	answer(f,
+		"\x7f\xc2\x9b"
+		"31mred\xe2\x80\xa8 \x9b.");
+	assert_int_equal(fake_log_count("is refused: ??31mred? ?."), 1); /* and changes no terminal */
 	fixture_free(f);
 }
 
