@@ -194,6 +194,11 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 			gate, offer, session, REPORT_IDLE, "rollout_not_live", "the rollout is not running");
 		return false;
 	}
+	if (!offer->again && offer->by_ms > 0 && gate->clock.mono_us() / 1000 >= offer->by_ms) {
+		undelivered(gate, offer, session, REPORT_IDLE, "too_late",
+			"its turn came so late that the rollout may have been halted meanwhile");
+		return false;
+	}
 	if (release == NULL) {
 		undelivered(gate, offer, session, REPORT_IDLE, "release_unknown",
 			"the release is not verified here, or was revoked");

@@ -5,12 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/base/clock.h"
+
 #include "feed_internal.h"
 
 enum {
 	/* Places in the queue that offers leave free for everything else. */
 	QUEUE_RESERVE = 256,
 	HAND_OUT_MAX = 2000,
+	/* Nobody is claimed after a halt has committed, so nobody is told later than this after it, by a broker that is cut off or frozen
+	 * neither. */
+	TELL_WITHIN_MS = 20000,
 	RECALLS_MAX = 1000,
 };
 
@@ -351,6 +356,7 @@ enum ota_err feed_hand_out(
 	const char *values[] = { feed->options->broker_name, limit, again ? "t" : "f" };
 	PGresult *rows = NULL;
 	size_t room;
+	int64_t by_ms;
 	enum ota_err err = forget_rollouts(feed, why);
 
 	*more = false;
@@ -370,12 +376,14 @@ enum ota_err feed_hand_out(
 	room = room < HAND_OUT_MAX ? room : HAND_OUT_MAX;
 	(void)snprintf(limit, sizeof(limit), "%zu", room);
 	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
+	by_ms = clock_mono_ms() + TELL_WITHIN_MS;
 	err =
 		pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool)", 3, values, &rows, why);
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		struct change *change = feed_make_offer(rows, n);
 
 		if (change) {
+			change->by_ms = by_ms;
 			feed_keep_claim(feed, change);
 		}
 		err = feed_push(feed, change, why);

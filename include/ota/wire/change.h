@@ -46,6 +46,8 @@ struct change {
 	int32_t attempt;
 	int64_t release_id;
 	int64_t deadline_ms;
+	int64_t
+		by_ms; /* OFFER: monotonic clock; from then on the device is no longer told but given back, 0: no end */
 	/* ROLLOUT: until then its notices may be delivered, 0: no end; DATABASE, when away: until then devices may be told again */
 	int64_t until_ms;
 	int64_t since_ms; /* DATABASE, when away: it was there then; an earlier clock is not believed */

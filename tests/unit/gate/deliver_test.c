@@ -76,6 +76,11 @@ static void spoil_release(struct change *offer)
 	offer->release_id = 8;
 }
 
+static void spoil_time(struct change *offer)
+{
+	offer->by_ms = fixture_mono_us / 1000;
+}
+
 static void spoil_device(struct change *offer)
 {
 	free(offer->device);
@@ -139,6 +144,7 @@ static void test_refused_offers(void **state)
 		{ spoil_current, REPORT_REJECTED, NULL },
 		{ spoil_rollout, REPORT_IDLE, "rollout_not_live" },
 		{ spoil_release, REPORT_IDLE, "release_unknown" },
+		{ spoil_time, REPORT_IDLE, "too_late" },
 		{ spoil_device, REPORT_IDLE, "not_connected" },
 		{ spoil_device_deaf, REPORT_IDLE, "not_listening" },
 	};
