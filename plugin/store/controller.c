@@ -34,6 +34,7 @@ void controller_reset(struct controller *controller)
 		HASH_DEL(controller->recents, recent);
 		free(recent);
 	}
+	trouble_reset(controller);
 }
 
 void controller_free(struct controller *controller)
@@ -257,7 +258,7 @@ static enum ota_err start(struct controller *controller, struct pg *pg, struct r
 	}
 	if (!err) {
 		done->acted = true;
-		err = controller_open(controller, pg, row, why);
+		row->state = ROLLOUT_RUNNING;
 	}
 	return err;
 }
@@ -329,16 +330,44 @@ static enum ota_err run_in_transaction(struct controller *controller, struct pg 
 		err = run_one(controller, pg, row, done, why);
 	}
 	if (!err) {
+		err = trouble_over(controller, pg, row->id, why);
+	}
+	if (!err) {
 		return pg_script(pg, "COMMIT", why);
 	}
 	(void)!pg_script(pg, "ROLLBACK", &ignored);
 	if (err == OTA_ERR_UNAVAILABLE || err == OTA_ERR_TIMEOUT) {
 		return err;
 	}
-	/* An operator was quicker (conflict, illegal step by now): the next pass sees the new state. */
-	logring_printf(controller->log, err == OTA_ERR_CONFLICT ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
-		"rollout %" PRId64 ": %s", row->id, why->text);
-	return OTA_OK;
+	if (err == OTA_ERR_CONFLICT) {
+		/* An operator was quicker: the next pass sees the new state. */
+		logring_printf(
+			controller->log, LOG_LEVEL_DEBUG, "rollout %" PRId64 ": %s", row->id, why->text);
+		return OTA_OK;
+	}
+	return trouble_note(controller, pg, row, why->text, &ignored);
+}
+
+/* Rollouts that wait for their next try are left alone. */
+static enum ota_err run_row(struct controller *controller, struct pg *pg, struct rollout_row *row,
+	struct controller_result *done, struct ota_why *why)
+{
+	bool starts = row->state == ROLLOUT_SCHEDULED;
+	enum ota_err err;
+
+	if (trouble_waits(controller, row)) {
+		done->active = true;
+		return OTA_OK;
+	}
+	err = run_in_transaction(controller, pg, row, done, why);
+	if (!err && starts && row->state == ROLLOUT_RUNNING) {
+		/*
+		 * It has started, and ended others; its first stage opens in a transaction of its own: that takes the lock on who is
+		 * listening, which comes before the counters of the others' stages.
+		 */
+		err = run_in_transaction(controller, pg, row, done, why);
+	}
+	return err;
 }
 
 static enum ota_err take_lead(struct controller *controller, struct pg *pg, struct ota_why *why)
@@ -381,7 +410,7 @@ enum ota_err controller_pass(struct controller *controller, struct pg *pg, struc
 		struct rollout_row row;
 
 		if (controller_row_read(rows, n, &row)) {
-			err = run_in_transaction(controller, pg, &row, done, why);
+			err = run_row(controller, pg, &row, done, why);
 		}
 	}
 	PQclear(rows);

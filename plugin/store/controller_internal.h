@@ -23,10 +23,20 @@ struct recent {
 	UT_hash_handle hh;
 };
 
+/* A rollout whose last step failed. */
+struct trouble {
+	int64_t rollout; /* key */
+	enum rollout_state state;
+	int64_t pause_ms;
+	int64_t again_at; /* monotonic */
+	UT_hash_handle hh;
+};
+
 struct controller {
 	struct logring *log;
 	bool leads;
 	struct recent *recents;
+	struct trouble *troubles;
 	int64_t audit_at; /* monotonic: next look at the months of the audit log */
 };
 
@@ -87,6 +97,20 @@ OTA_MUST_USE enum ota_err recent_get(struct controller *controller, struct pg *p
 	struct recent **out, struct ota_why *why);
 int64_t recent_sum(const struct recent *recent);
 void recent_add(struct recent *recent, int64_t told);
+
+/* Is it too early to try this rollout's step again? */
+OTA_MUST_USE bool trouble_waits(struct controller *controller, const struct rollout_row *row);
+/*
+ * Its step failed with this problem, and was rolled back: the next try comes 1 s later, then 2 s, 4 s, at most a minute, at once when
+ * an operator has changed its state.  Says so in the log and, for people, as what happens next.  An error: the connection's.
+ */
+OTA_MUST_USE enum ota_err trouble_note(struct controller *controller, struct pg *pg,
+	const struct rollout_row *row, const char *problem, struct ota_why *why);
+/* Its step went well; to be called in that step's transaction. */
+OTA_MUST_USE enum ota_err trouble_over(
+	struct controller *controller, struct pg *pg, int64_t rollout, struct ota_why *why);
+/* Forget all of them. */
+void trouble_reset(struct controller *controller);
 
 /* Every ten minutes: months of the audit log are made ahead, old ones dropped.  What cannot be done is said, and tried again. */
 OTA_MUST_USE enum ota_err controller_audit(

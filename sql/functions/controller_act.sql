@@ -19,6 +19,10 @@ RETURNS boolean
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Store a stage's verdict: i_state is 'passed' or 'held' (passed, but an operator must advance).
 BEGIN
+    -- The next stage opens in this transaction: its lock comes before the counters, which other brokers' batches move.
+    IF i_state = 'passed' AND EXISTS (SELECT FROM ota.rollout_stage s WHERE s.rollout_id = i_rollout_id AND s.stage = i_stage + 1) THEN
+        PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
+    END IF;
     UPDATE ota.rollout_stage
        SET state = i_state, verdict = i_verdict, closed_at = CASE WHEN i_state = 'passed' THEN now() END
      WHERE rollout_id = i_rollout_id AND stage = i_stage AND state IN ('open', 'held') AND state <> i_state;
@@ -126,6 +130,32 @@ LANGUAGE sql SET search_path = ota, pg_temp AS $$
        AND (pacing_window, pacing_ok, pacing_bad) IS DISTINCT FROM (i_window, i_pacing_ok, i_pacing_bad);
 $$;
 COMMENT ON FUNCTION ota.controller_note IS 'Plugin: what happens next, and the pacing so far';
+
+CREATE OR REPLACE FUNCTION ota.controller_trouble(i_rollout_id bigint, i_problem text, i_pause_ms bigint)
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- A step of the controller fails: say so as what happens next, with the time of the next try, and once in the audit log.
+-- i_problem null: it went well after all.
+DECLARE
+    said  text := left('cannot go on: ' || i_problem, 1024);
+    r     ota.rollout;
+BEGIN
+    IF i_problem IS NULL THEN
+        UPDATE ota.rollout SET next_action = NULL, next_at = NULL
+         WHERE rollout_id = i_rollout_id AND next_action LIKE 'cannot go on: %';
+        RETURN;
+    END IF;
+    SELECT * INTO r FROM ota.rollout WHERE rollout_id = i_rollout_id FOR UPDATE;
+    IF NOT FOUND OR r.state NOT IN ('scheduled', 'running', 'halted', 'completed') THEN
+        RETURN;
+    END IF;
+    UPDATE ota.rollout SET next_action = said, next_at = now() + i_pause_ms * interval '1 millisecond' WHERE rollout_id = i_rollout_id;
+    IF r.next_action IS DISTINCT FROM said THEN
+        PERFORM ota.audit('rollout_trouble', NULL, i_rollout_id, jsonb_build_object('problem', i_problem, 'by', 'controller'));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ota.controller_trouble(bigint, text, bigint) IS 'Plugin: a step of the controller fails; say so';
 
 CREATE OR REPLACE FUNCTION ota.controller_expired(i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint)

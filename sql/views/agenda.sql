@@ -6,6 +6,7 @@ SELECT a.at, a.what, a.fleet, a.rollout_id, a.version, a.state
     SELECT r.next_at AS at, r.next_action AS what, r.fleet::text AS fleet, r.rollout_id, l.version, r.state
       FROM ota.rollout r JOIN ota.release l ON l.release_id = r.release_id
      WHERE r.state IN ('running', 'paused', 'halted') AND r.next_action IS NOT NULL
+        OR r.state IN ('scheduled', 'completed') AND r.next_action LIKE 'cannot go on: %'
     UNION ALL
     SELECT r.start_at, 'rollout starts', r.fleet::text, r.rollout_id, l.version, r.state
       FROM ota.rollout r JOIN ota.release l ON l.release_id = r.release_id

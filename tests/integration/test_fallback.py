@@ -1,6 +1,7 @@
 """After a halt devices that run the halted release are returned to the one that the plan names."""
 
 import threading
+import time
 
 import pytest
 
@@ -117,3 +118,30 @@ def test_the_way_back_and_a_revocation_take_turns(site):
             revoking.execute("COMMIT")
             waiting.join(20)
     assert result == [f"rollout {rollout} has no way back to 1.0.1: release 1.0.1 is revoked, not verified: burns"]
+
+
+def test_a_way_back_that_fails_says_why_and_is_tried_again(site):
+    """Somebody's own trigger refuses its row: said in the log, the agenda and the audit log, with growing pauses, until it works."""
+    devices, rollout = prepare(site, count=2, wait="1 hour")
+    told = wait_for(lambda: [one for one in devices if one.notices()], 15, lambda: site.describe(rollout))[0]
+    told.update(told.notices()[0])
+    site.wait_update(rollout, told.client_id, "succeeded")
+    site.db.execute("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not on a Friday' USING ERRCODE = '23514'; END $$")
+    site.db.execute("CREATE TRIGGER refuse BEFORE INSERT ON ota.rollout FOR EACH ROW WHEN (NEW.fallback_of IS NOT NULL) EXECUTE FUNCTION public.refuse()")
+    site.order("halt", rollout, "smoke")
+    said = wait_for(lambda: site.db.row("SELECT what, at > now() AS ahead FROM ota.agenda WHERE rollout_id = %s AND what LIKE 'cannot go on: %%'", rollout), 10,
+                    lambda: site.describe(rollout))
+    assert "not on a Friday" in said["what"] and said["ahead"], said
+    # The others are not held up by it.
+    other = site.device("dev-other", fleet="other")
+    site.wait_device("dev-other", listening=True)
+    site.start_rollout("other", "1.0.1", site.quick_plan("plain"))
+    other.wait_notice()
+    time.sleep(4)
+    lines = site.broker.log_lines("cannot go on, tried again in .*not on a Friday")
+    assert 2 <= len(lines) <= 4, lines  # after 1, 2 and 4 s
+    assert len(site.events("rollout_trouble", rollout=rollout)) == 1, "the same trouble is written down once"
+    site.db.execute("DROP TRIGGER refuse ON ota.rollout")
+    fallback = wait_fallback(site, rollout, 15)
+    assert site.rollout(rollout)["next_action"].startswith(f"rollout {fallback} returns devices")
+    assert told.wait_notice(2)["rollout"] == fallback
