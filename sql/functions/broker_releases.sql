@@ -28,7 +28,9 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Store the verdict on a release.  A submitted one becomes verified or rejected.  One that had been verified before and no
 -- longer verifies (key removed, row tampered with) becomes revoked, and its rollouts are halted.
 DECLARE
-    r  ota.release;
+    r    ota.release;
+    ids  bigint[];
+    id   bigint;
 BEGIN
     SELECT * INTO r FROM ota.release WHERE release_id = i_release_id FOR UPDATE;
     IF NOT FOUND OR r.state NOT IN ('submitted', 'verified') THEN
@@ -60,11 +62,17 @@ BEGIN
                 'reason', format('%s was published and is not released: %s', r.version, i_reason), 'by', e.detail -> 'by')::text))
        FROM ota.rollout o JOIN ota.event e ON e.rollout_id = o.rollout_id AND e.kind = 'pushed'
       WHERE o.release_id = i_release_id AND o.state = 'scheduled' AND r.state = 'submitted';
-    PERFORM ota.rollout_step(o.rollout_id, 'halt', format('release %s %s: %s', r.version,
-               CASE r.state WHEN 'submitted' THEN 'was rejected' ELSE 'no longer verifies' END, i_reason), i_broker)
-       FROM (SELECT x.rollout_id FROM ota.rollout x
-              WHERE x.release_id = i_release_id AND x.state IN ('scheduled', 'running', 'paused', 'completed')
-              ORDER BY x.rollout_id OFFSET 0) o;
+    PERFORM 1 FROM ota.rollout o WHERE o.release_id = i_release_id ORDER BY o.rollout_id FOR UPDATE;
+    ids := ARRAY(SELECT o.rollout_id FROM ota.rollout o
+                  WHERE o.release_id = i_release_id AND o.state IN ('scheduled', 'running', 'paused', 'completed')
+                  ORDER BY o.rollout_id);
+    IF cardinality(ids) > 1 THEN
+        PERFORM ota.rollout_lock_rows(ids, false);
+    END IF;
+    FOREACH id IN ARRAY ids LOOP
+        PERFORM ota.rollout_step(id, 'halt', format('release %s %s: %s', r.version,
+            CASE r.state WHEN 'submitted' THEN 'was rejected' ELSE 'no longer verifies' END, i_reason), i_broker);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION ota.broker_release_verdict IS 'Plugin: what verification said of a release';

@@ -48,7 +48,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- A broker's rows belong to its own chain, which only its one connection writes.  Everybody else takes a chain that nobody holds
 -- at this moment, a new one when all are held: nobody waits here, so that the order of locks does not matter.
 DECLARE
-    head  ota.event_chain;
+    head   ota.event_chain;
+    place  integer;
 BEGIN
     IF coalesce(cardinality(i_kind), 0) = 0 THEN
         RETURN;
@@ -56,8 +57,18 @@ BEGIN
     IF i_broker IS NOT NULL THEN
         SELECT * INTO head FROM ota.event_chain c WHERE c.broker = i_broker FOR NO KEY UPDATE;
     ELSIF current_setting('transaction_isolation') = 'read committed' THEN
-        -- Elsewhere a chain that has grown since the transaction began could not be taken.
         SELECT * INTO head FROM ota.event_chain c WHERE c.broker IS NULL ORDER BY c.chain LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ELSE
+        -- Here a chain that has grown since the transaction began cannot be taken: the next one, so that there are still no more of
+        -- them than there were transactions at once.
+        FOR place IN SELECT c.chain FROM ota.event_chain c WHERE c.broker IS NULL ORDER BY c.chain LOOP
+            BEGIN
+                SELECT * INTO head FROM ota.event_chain c WHERE c.chain = place FOR NO KEY UPDATE SKIP LOCKED;
+            EXCEPTION WHEN serialization_failure THEN
+                head := NULL;
+            END;
+            EXIT WHEN head.chain IS NOT NULL;
+        END LOOP;
     END IF;
     IF head.chain IS NULL THEN
         head.chain := nextval('ota.event_chain_chain_seq');

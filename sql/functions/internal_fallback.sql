@@ -178,12 +178,19 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- A halted rollout goes on after all: what returned its devices and is over returns no latecomers any more.  (One that is
 -- still on its way prevents the resume.)  The caller holds the rollout, whose number is below theirs.
 DECLARE
-    id  bigint;
+    ids  bigint[];
+    id   bigint;
 BEGIN
-    FOR id IN SELECT o.rollout_id FROM ota.rollout o
-               WHERE o.fallback_of = i_rollout_id AND o.state IN ('halted', 'completed')
-               ORDER BY o.rollout_id FOR UPDATE
-    LOOP
+    PERFORM 1 FROM ota.rollout o
+      WHERE o.fallback_of = i_rollout_id AND o.state IN ('halted', 'completed')
+      ORDER BY o.rollout_id FOR UPDATE;
+    ids := ARRAY(SELECT o.rollout_id FROM ota.rollout o
+                  WHERE o.fallback_of = i_rollout_id AND o.state IN ('halted', 'completed')
+                  ORDER BY o.rollout_id);
+    IF cardinality(ids) > 0 THEN
+        PERFORM ota.rollout_lock_rows(ids || i_rollout_id, true);
+    END IF;
+    FOREACH id IN ARRAY ids LOOP
         PERFORM ota.rollout_step(id, 'supersede', format('rollout %s goes on', i_rollout_id), NULL);
     END LOOP;
 END

@@ -1,29 +1,41 @@
 -- The only way in which a rollout changes its state.
 
-CREATE OR REPLACE FUNCTION ota.rollout_lock_rows(i_rollout_id bigint, i_waiting boolean)
+DROP FUNCTION IF EXISTS ota.rollout_lock_rows(bigint, boolean);
+
+CREATE OR REPLACE FUNCTION ota.rollout_lock_rows(i_rollout_ids bigint[], i_waiting boolean, i_step_release bigint DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- Lock the rows that a step may change in the order in which brokers lock them (by device), so that a halt and a batch of
--- reports wait for each other instead of one of them failing.  i_waiting: all pending rows too, not only those with a slot.
+-- Lock the rows that steps of these rollouts may change in the order in which brokers lock them (by device, then rollout), so that
+-- a halt and a batch of reports wait for each other instead of one of them failing.  Several rollouts that end in one transaction
+-- are locked together, before the first of them takes its step; then with those that are applied, too, whose reports move the same
+-- counters.  i_waiting: all pending rows too, not only those with a slot; i_step_release: also the rows, of whatever rollout, of
+-- devices that were told of this release as a stepping stone.
+DECLARE
+    moved  text[] := ARRAY['notified', 'downloading', 'verifying']
+                     || CASE WHEN cardinality(i_rollout_ids) > 1 THEN ARRAY['applying', 'rebooting'] ELSE '{}' END;
 BEGIN
     IF i_waiting THEN
         PERFORM 1 FROM ota.device_update u
-          WHERE u.rollout_id = i_rollout_id AND u.state IN ('pending', 'notified', 'downloading', 'verifying')
-          ORDER BY u.device_id FOR UPDATE;
+          WHERE u.rollout_id = ANY (i_rollout_ids) AND u.state = ANY (ARRAY['pending'] || moved)
+          ORDER BY u.device_id, u.rollout_id FOR UPDATE;
     ELSE
-        -- Two small partial indexes instead of all the rollout's rows.
+        -- Small partial indexes instead of all the rollouts' rows.
         PERFORM 1 FROM ota.device_update u
-          WHERE u.rollout_id = i_rollout_id AND u.device_id IN (
-                SELECT t.device_id FROM ota.device_update t
-                 WHERE t.rollout_id = i_rollout_id AND t.state IN ('notified', 'downloading', 'verifying')
+          WHERE (u.rollout_id, u.device_id) IN (
+                SELECT t.rollout_id, t.device_id FROM ota.device_update t
+                 WHERE t.rollout_id = ANY (i_rollout_ids) AND t.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
+                   AND t.state = ANY (moved)
                 UNION ALL
-                SELECT g.device_id FROM ota.device_update g
-                 WHERE g.rollout_id = i_rollout_id AND g.state = 'pending' AND g.granted_at IS NOT NULL)
-          ORDER BY u.device_id FOR UPDATE;
+                SELECT g.rollout_id, g.device_id FROM ota.device_update g
+                 WHERE g.rollout_id = ANY (i_rollout_ids) AND g.state = 'pending' AND g.granted_at IS NOT NULL
+                UNION ALL
+                SELECT s.rollout_id, s.device_id FROM ota.device_update s
+                 WHERE s.step_release_id = i_step_release AND s.state IN ('notified', 'downloading', 'verifying'))
+          ORDER BY u.device_id, u.rollout_id FOR UPDATE;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION ota.rollout_lock_rows(bigint, boolean) IS 'Internal: lock the device updates that a step may change, in the common order';
+COMMENT ON FUNCTION ota.rollout_lock_rows(bigint[], boolean, bigint) IS 'Internal: lock the device updates that steps may change, in the common order';
 
 CREATE OR REPLACE FUNCTION ota.rollout_recall(i_rollout_id bigint)
 RETURNS void
@@ -51,7 +63,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- After a halt: the halted stage opens again with a clean slate, and recalled devices may be told once more.
 BEGIN
     -- Recalls that no broker has sent yet are not sent any more.
-    PERFORM ota.rollout_lock_rows(i_rollout_id, false);
+    PERFORM ota.rollout_lock_rows(ARRAY[i_rollout_id], false);
     UPDATE ota.device_update SET recall = false WHERE rollout_id = i_rollout_id AND recall;
     -- Whoever starts or stops listening from here on finds the rows pending, see broker_write().
     PERFORM pg_advisory_xact_lock(hashtext('ota.listening'));
@@ -140,7 +152,7 @@ BEGIN
     -- Rows first, their stage after them: the order in which reports lock them.
     CASE target
         WHEN 'paused' THEN
-            PERFORM ota.rollout_lock_rows(r.rollout_id, false);
+            PERFORM ota.rollout_lock_rows(ARRAY[r.rollout_id], false);
             UPDATE ota.device_update SET granted_at = NULL
              WHERE rollout_id = r.rollout_id AND state = 'pending' AND granted_at IS NOT NULL;
         WHEN 'running' THEN
@@ -148,7 +160,7 @@ BEGIN
                 PERFORM ota.rollout_reopen(r.rollout_id, r.current_stage);
             END IF;
         WHEN 'halted', 'cancelled', 'superseded' THEN
-            PERFORM ota.rollout_lock_rows(r.rollout_id, target <> 'halted');
+            PERFORM ota.rollout_lock_rows(ARRAY[r.rollout_id], target <> 'halted');
             PERFORM ota.rollout_recall(r.rollout_id);
             IF target <> 'halted' THEN
                 UPDATE ota.device_update
@@ -191,9 +203,9 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Errors: P0002 no such rollout.
 #variable_conflict use_column
 DECLARE
-    r      record;
-    other  bigint;
-    ended  integer := 0;
+    r       record;
+    others  bigint[];
+    other   bigint;
 BEGIN
     SELECT o.rollout_id, o.fleet, o.device_id, o.fallback_of, l.version, l.sequence INTO r
       FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
@@ -208,18 +220,20 @@ BEGIN
       WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id AND o.device_id IS NOT DISTINCT FROM r.device_id
         AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
       ORDER BY o.rollout_id FOR UPDATE;
-    FOR other IN
+    others := ARRAY(
         SELECT o.rollout_id FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
          WHERE o.fleet = r.fleet AND o.rollout_id <> r.rollout_id AND o.device_id IS NOT DISTINCT FROM r.device_id
            AND o.rollout_id IS DISTINCT FROM r.fallback_of
            AND (o.state IN ('running', 'paused', 'halted', 'completed')
              OR o.state = 'scheduled' AND (o.start_at <= now() OR l.sequence <= r.sequence))
-         ORDER BY o.rollout_id
-    LOOP
+         ORDER BY o.rollout_id);
+    IF cardinality(others) > 1 THEN
+        PERFORM ota.rollout_lock_rows(others, true);
+    END IF;
+    FOREACH other IN ARRAY others LOOP
         PERFORM ota.rollout_step(other, 'supersede', format('superseded by rollout %s of %s', r.rollout_id, r.version), NULL);
-        ended := ended + 1;
     END LOOP;
-    RETURN ended;
+    RETURN cardinality(others);
 END
 $$;
 COMMENT ON FUNCTION ota.rollout_supersede_others(bigint) IS 'End the other rollouts of the fleet of one that begins';

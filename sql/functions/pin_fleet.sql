@@ -14,6 +14,7 @@ DECLARE
     f       ota.fleet;
     r       ota.release;
     n       record;
+    others  bigint[];
     other   bigint;
     id      bigint;
     why     text := ota.check_reason(pin_fleet.reason, true);
@@ -54,12 +55,15 @@ BEGIN
     PERFORM 1 FROM ota.rollout o
       WHERE o.fleet = f.fleet AND o.device_id IS NULL AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
       ORDER BY o.rollout_id FOR UPDATE;
-    FOR other IN
+    others := ARRAY(
         SELECT o.rollout_id FROM ota.rollout o JOIN ota.release l ON l.release_id = o.release_id
          WHERE o.fleet = f.fleet AND o.device_id IS NULL AND o.state IN ('scheduled', 'running', 'paused', 'halted', 'completed')
            AND l.version <> pin_fleet.version
-         ORDER BY o.rollout_id
-    LOOP
+         ORDER BY o.rollout_id);
+    IF cardinality(others) > 1 THEN
+        PERFORM ota.rollout_lock_rows(others, true);
+    END IF;
+    FOREACH other IN ARRAY others LOOP
         PERFORM ota.rollout_step(other, 'supersede', format('the fleet is pinned to %s: %s', pin_fleet.version, why), NULL);
     END LOOP;
     SELECT max(o.rollout_id) INTO id FROM ota.rollout o

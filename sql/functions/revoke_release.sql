@@ -10,6 +10,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 DECLARE
     r    ota.release;
     why  text := ota.check_reason(revoke_release.reason, true);
+    ids  bigint[];
     id   bigint;
 BEGIN
     PERFORM ota.check_version('version', revoke_release.version);
@@ -27,16 +28,14 @@ BEGIN
         jsonb_build_object('release_id', r.release_id, 'version', r.version, 'reason', why));
     -- First the locks, then a fresh look: a rollout that is being resumed at this moment is not missed.
     PERFORM 1 FROM ota.rollout o WHERE o.release_id = r.release_id ORDER BY o.rollout_id FOR UPDATE;
-    FOR id IN SELECT o.rollout_id FROM ota.rollout o
-               WHERE o.release_id = r.release_id AND o.state IN ('scheduled', 'running', 'paused', 'completed')
-               ORDER BY o.rollout_id
-    LOOP
+    ids := ARRAY(SELECT o.rollout_id FROM ota.rollout o
+                  WHERE o.release_id = r.release_id AND o.state IN ('scheduled', 'running', 'paused', 'completed')
+                  ORDER BY o.rollout_id);
+    PERFORM ota.rollout_lock_rows(ids, false, r.release_id);
+    FOREACH id IN ARRAY ids LOOP
         PERFORM ota.rollout_step(id, 'halt', 'release revoked: ' || why, NULL);
     END LOOP;
     -- As a stepping stone it is taken back, too; whoever has not begun waits for another one.
-    PERFORM 1 FROM ota.device_update u
-      WHERE u.step_release_id = r.release_id AND u.state IN ('notified', 'downloading', 'verifying')
-      ORDER BY u.device_id, u.rollout_id FOR UPDATE;
     PERFORM pg_advisory_xact_lock_shared(hashtext('ota.listening'));
     UPDATE ota.device_update u
        SET state = 'pending', attempt = u.attempt + 1, recall = true, notified_at = NULL, granted_at = NULL, retell_at = NULL,
