@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from harness import stays, wait_for
-from harness.durability import all_listening, serves, stored, told
+from harness import Signer, stays, wait_for
+from harness.durability import all_listening, AWAY, BACK, serves, stored, told
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -163,3 +163,41 @@ def damage(site, brokers, removed):
         key.unlink()
     other = type(site.signer)("ed25519")
     type(site.keys)(removed).trust(other)
+
+
+def test_key_removed_during_an_outage(own_site):
+    """SIGHUP: what only that key has signed is not told again, and revoked and recalled when the database is back; the rest goes on."""
+    site = own_site
+    stolen = Signer("ed25519")
+    key = site.keys.trust(stolen)
+    broker = site.add_broker()
+    site.quick_plan(wait="1 hour")
+    site.release("1.5.0", signers=[stolen])
+    site.release("1.6.0", signers=[site.signer, stolen])
+    lost = site.device("dev-lost")
+    kept = site.device("dev-kept", fleet="kept")
+    all_listening(site, 2)
+    rollouts = {device: site.start_rollout(fleet, version, "quick")
+                for device, fleet, version in ((lost, "default", "1.5.0"), (kept, "kept", "1.6.0"))}
+    for device, rollout in rollouts.items():
+        wait_for(device.notices, 10, lambda of=rollout: site.describe(of))
+        wait_for(lambda one=device: keeps(site, one), 5, "the claim is kept")
+        device.vanish()
+    stop_postgres(site)
+    broker.wait_log(AWAY)
+    key.unlink()
+    broker.reload()
+    broker.wait_log("release 1.5.0 is refused")
+    assert not broker.log_lines("release 1.6.0 is refused"), "another key has signed it too"
+    for device in rollouts:
+        back(device)
+    kept.wait_notice(2, AGAIN + 10)  # it came back after the other one
+    stays(lambda: len(lost.notices()) == 1, 2, "firmware of a removed key was told again")
+    site.cluster.start()
+    broker.wait_log(BACK, 20)
+    reason = site.wait_rollout(rollouts[lost], "halted")["reason"]
+    assert reason.startswith("release 1.5.0 no longer verifies: "), reason
+    assert site.db.value("SELECT state FROM ota.release WHERE version = '1.5.0'") == "revoked"
+    assert lost.wait_recall()["rollout"] == rollouts[lost]
+    assert site.update_row(rollouts[lost], "dev-lost")["error"] == "RECALLED"
+    assert not kept.recalls() and site.rollout(rollouts[kept])["state"] == "running"
