@@ -54,6 +54,7 @@
 #define NO_STAGE 12		/* the whole fleet joins in the first stage */
 #define TELL_TWICE 13	/* the gate does not remember what it has told */
 #define STRICT_HALT 14	/* not a mutant: asks for more than is promised */
+#define NO_END 15		/* an offer may be told however old it is */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -82,6 +83,7 @@
 #define OPEN_STAGE 1
 #define GRANT 2
 #define COMPLETE 3
+#define START 4
 
 /* --- the tables --- */
 
@@ -116,10 +118,11 @@ typedef process {
 	bit live;		  /* the gate knows the rollout as live */
 	byte claiming;	  /* the device whose claim is in progress */
 	byte decided;	  /* by the controller, on what it has read */
-	byte chosen;	  /* the device that it gives a slot */
+	byte chosen;	  /* the device that it gives a slot, or the stage after which it opens the next */
 	bit ahead;		  /* the database has the oldest record of the outbox already */
 	byte offer[DEVICES];  /* attempt; in the queue to the gate */
 	bit fits[DEVICES];	  /* the offer's facts: it does not run the version yet */
+	bit late[DEVICES];	  /* the offer's time is over */
 	bit recall[DEVICES];  /* owed by the gate */
 	byte told[DEVICES];	  /* attempt that the gate has told in the device's session here */
 	byte floor[DEVICES]	  /* lower sessions were another process's */
@@ -156,6 +159,8 @@ bit pace_is_not_exceeded = 1;
 bit no_claim_after_halt = 1;
 bit nothing_told_after_halt_is_heard = 1;
 bit nothing_told_after_halt = 1;
+bit nothing_told_long_after_halt = 1;
+bit long_ago; /* the halt or cancellation is: every offer of before has had its time */
 bit told_is_committed = 1;
 bit one_notice_per_attempt = 1;
 bit no_report_is_counted_twice = 1;
@@ -182,11 +187,13 @@ bit no_rollout_is_stuck = 1;
 #define is_locked(d) (brokers[0].claiming == d || brokers[1].claiming == d)
 #define nobody_claims (brokers[0].claiming == NONE && brokers[1].claiming == NONE)
 #define others_live(b) (!brokers[1 - b].dead)
+#define each_broker(step) step(0) step(1)
 #define a_broker_is_dead (brokers[0].dead || brokers[1].dead)
 #elif BROKERS == 3
 #define is_locked(d) (brokers[0].claiming == d || brokers[1].claiming == d || brokers[2].claiming == d)
 #define nobody_claims (brokers[0].claiming == NONE && brokers[1].claiming == NONE && brokers[2].claiming == NONE)
 #define others_live(b) (!brokers[(b + 1) % 3].dead || !brokers[(b + 2) % 3].dead)
+#define each_broker(step) step(0) step(1) step(2)
 #define a_broker_is_dead (brokers[0].dead || brokers[1].dead || brokers[2].dead)
 #endif
 #if DEVICES == 2
@@ -297,6 +304,7 @@ inline die(b)
 	for (i : 0 .. DEVICES - 1) {
 		brokers[b].offer[i] = 0;
 		brokers[b].fits[i] = 0;
+		brokers[b].late[i] = 0;
 		brokers[b].recall[i] = 0;
 		brokers[b].told[i] = 0;
 		brokers[b].floor[i] = devices[i].session + 1;
@@ -370,7 +378,8 @@ end:
 	/* controller_read() and what the rules make of it.  A transaction of its own, and only when the outbox is drained. */
 	:: d_step {
 		reads(b) && (rollout == SCHEDULED || (rollout == RUNNING && all_over)) ->
-		brokers[b].decided = (stage == 2 -> COMPLETE : OPEN_STAGE)
+		brokers[b].decided = (rollout == SCHEDULED -> START : (stage == 2 -> COMPLETE : OPEN_STAGE));
+		brokers[b].chosen = stage
 	}
 	:: d_step {
 		reads(b) && is_open && one_waits && flying < IN_FLIGHT && !(rollout == RUNNING && all_over) ->
@@ -388,8 +397,8 @@ end:
 		leads(b) && brokers[b].decided > 0 ->
 		i = brokers[b].chosen;
 		if
-		:: brokers[b].decided == OPEN_STAGE && rollout == SCHEDULED -> rollout = RUNNING; open_stage(1)
-		:: brokers[b].decided == OPEN_STAGE && rollout == RUNNING && stage == 1 -> open_stage(2)
+		:: brokers[b].decided == START && rollout == SCHEDULED -> rollout = RUNNING
+		:: brokers[b].decided == OPEN_STAGE && rollout == RUNNING && stage == brokers[b].chosen -> open_stage(stage + 1)
 		:: brokers[b].decided == COMPLETE && rollout == RUNNING && stage == 2 -> rollout = COMPLETED
 		:: brokers[b].decided == GRANT && is_open && waits(i) && !is_locked(i) ->
 			rows[i].granted = 1;
@@ -493,6 +502,8 @@ end:
 		brokers[b].offer[d] > 0 && has_room(b) && !(brokers[b].recall[d] && devices[d].at == b) ->                             \
 		if                                                                                                                     \
 		:: !brokers[b].live && MUTANT != DEAF_GATE -> outbox[b]!UNDELIVERED, d, 0, brokers[b].offer[d]                         \
+		:: (brokers[b].live || MUTANT == DEAF_GATE) && brokers[b].late[d] && MUTANT != NO_END ->                               \
+			outbox[b]!UNDELIVERED, d, 0, brokers[b].offer[d]                                                                   \
 		:: else ->                                                                                                             \
 			if                                                                                                                 \
 			:: devices[d].at != b -> outbox[b]!NOT_HERE, d, 0, brokers[b].offer[d]                                             \
@@ -503,6 +514,8 @@ end:
 				assert(nothing_told_after_halt_is_heard);                                                                      \
 				nothing_told_after_halt = is_open || MUTANT != STRICT_HALT;                                                    \
 				assert(nothing_told_after_halt);                                                                               \
+				nothing_told_long_after_halt = !long_ago;                                                                      \
+				assert(nothing_told_long_after_halt);                                                                          \
 				told_is_committed = committed[d] >= brokers[b].offer[d];                                                       \
 				assert(told_is_committed);                                                                                     \
 				one_notice_per_attempt = last_told[d] != devices[d].session * 8 + brokers[b].offer[d];                         \
@@ -514,6 +527,7 @@ end:
 			fi                                                                                                                 \
 		fi;                                                                                                                    \
 		brokers[b].offer[d] = 0;                                                                                               \
+		brokers[b].late[d] = 0;                                                                                                \
 		brokers[b].fits[d] = 0                                                                                                 \
 	}
 
@@ -664,6 +678,8 @@ inline recall_rows(becomes)
 	i = 0
 }
 
+#define LATE(b) brokers[b].late[i] = brokers[b].offer[i] > 0;
+
 proctype operates()
 {
 	byte i;
@@ -672,10 +688,20 @@ end:
 	/* ota.halt_rollout() and ota.cancel_rollout(): they wait for claims, which hold the rollout. */
 	:: d_step { halts > 0 && is_open && may_halt -> halts--; rollout = HALTED; recall_rows(RECALLED) }
 	:: d_step { halts > 0 && is_open && may_halt -> halts--; rollout = ENDED; recall_rows(CANCELLED) }
+	/* TELL_WITHIN_MS of plugin/store/feed.c have passed since. */
+	:: d_step {
+		(rollout == HALTED || rollout == ENDED) && !long_ago ->
+		long_ago = 1;
+		for (i : 0 .. DEVICES - 1) {
+			each_broker(LATE)
+		}
+		i = 0
+	}
 	/* ota.resume_rollout(), with ota.rollout_reopen() */
 	:: d_step {
 		rollout == HALTED ->
 		rollout = RUNNING;
+		long_ago = 0;
 		for (i : 0 .. DEVICES - 1) {
 			rows[i].recall = 0;
 			if

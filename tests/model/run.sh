@@ -100,7 +100,7 @@ main() {
 	start breaks NO_SEQUENCE no_report_is_counted_twice 2 2 0 1 0 0
 	start breaks NO_TAKE_OVER no_rollout_is_stuck 2 2 1 0 0 0
 	start breaks ACK_EARLY no_report_is_lost 2 2 1 0 0 0
-	start breaks NO_LOCK pace_is_not_exceeded 2 2 0 0 0 0
+	start breaks NO_LOCK pace_is_not_exceeded 2 3 0 0 0 0
 	start breaks NO_STAGE stage_is_not_exceeded 2 2 0 0 0 0
 	start breaks TELL_TWICE one_notice_per_attempt 2 2 0 1 0 0
 	start breaks DEAF_GATE nothing_told_after_halt_is_heard 2 2 0 0 0 1
@@ -109,6 +109,7 @@ main() {
 	start breaks LOST_RECALL no_recall_is_left 2 2 1 0 0 1
 	start breaks LOST_ANSWER no_rollout_is_stuck 2 2 0 1 0 0
 	start breaks STRICT_HALT nothing_told_after_halt 2 2 0 0 0 1
+	start breaks NO_END nothing_told_long_after_halt 2 2 0 0 0 1
 	wait
 	for line in "$work"/*.line; do
 		IFS='|' read -r kind size what seconds <"$line"
