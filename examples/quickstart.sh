@@ -30,11 +30,6 @@ done
 readonly GOOD=2.0.0 BAD=2.1.0 FLEET=field
 build=${OTA_QUICKSTART_BUILD:-$OTA_ROOT/build}
 
-query() { ota_sql ota -At -F '|' -c "$1"; }
-value() { ota_sql ota -At -c "$1"; }
-is_true() { [ "$(value "$1" 2>/dev/null)" = t ]; }
-table() { ota_sql ota -P footer=off -P border=1 -c "$1" | sed '/^$/d; s/^/    /'; }
-
 # --- the file server ------------------------------------------------------------------------------
 
 start_file_server() {
@@ -88,9 +83,9 @@ release() {
 	manifest "$1" "$2" "$4" >"$OTA_TMP/$1.json"
 	sign_manifest "$OTA_TMP/$1.json" >"$OTA_TMP/$1.dsse"
 	id=$(ota_sql ota -At -v envelope="$(cat "$OTA_TMP/$1.dsse")" <<<"SELECT ota.add_release(:'envelope'::jsonb)")
-	ota_wait 15 is_true "SELECT state <> 'submitted' FROM ota.release WHERE release_id = $id" ||
+	ota_wait 15 ota_is_true "SELECT state <> 'submitted' FROM ota.release WHERE release_id = $id" ||
 		ota_die "nobody verified release $1"
-	ota_say "release $1 ($3): $(value "SELECT state || coalesce(': ' || reason, '') FROM ota.release WHERE release_id = $id")"
+	ota_say "release $1 ($3): $(ota_value "SELECT state || coalesce(': ' || reason, '') FROM ota.release WHERE release_id = $id")"
 }
 
 # --- watching a rollout ---------------------------------------------------------------------------
@@ -111,7 +106,7 @@ bar() {
 
 # One line a stage: label|stage state|devices of the stage|finished well|failed|told and busy
 stages() {
-	query "
+	ota_value "
 		SELECT s.label, s.state, coalesce(s.cohort, 0) - coalesce(lag(s.cohort) OVER (ORDER BY s.stage), 0),
 		       count(u.*) FILTER (WHERE u.state = 'succeeded'),
 		       count(u.*) FILTER (WHERE u.state IN ('failed', 'rolled_back', 'timed_out')),
@@ -135,7 +130,7 @@ watch() {
 	local rows before='' next='' state end=$((SECONDS + $2)) lines=0 stage_states said=0
 	while :; do
 		rows=$(stages "$1")
-		IFS='|' read -r state next < <(query "SELECT state, coalesce(next_action, '') FROM ota.rollout_progress
+		IFS='|' read -r state next < <(ota_value "SELECT state, coalesce(next_action, '') FROM ota.rollout_progress
 			WHERE rollout_id = $1 ORDER BY stage DESC NULLS LAST LIMIT 1")
 		if ota_is_terminal; then
 			((lines == 0)) || printf '\e[%dA' "$lines"
@@ -192,7 +187,7 @@ plugin_opt_broker_name demo
 plugin_opt_acl_other_topics allow
 CONF
 ota_ok "Mosquitto on 127.0.0.1:$OTA_BROKER_PORT"
-ota_wait 20 is_true "SELECT to_regclass('ota.denied') IS NOT NULL AND to_regclass('ota.device_history') IS NOT NULL" || {
+ota_wait 20 ota_is_true "SELECT to_regclass('ota.denied') IS NOT NULL AND to_regclass('ota.device_history') IS NOT NULL" || {
 	tail -n 20 "$OTA_TMP/mosquitto.log"
 	ota_die "the plugin did not set up its database"
 }
@@ -201,7 +196,7 @@ ota_title "$devices devices with A/B slots, all on 1.0.0"
 ota_spawn "$OTA_TMP/fleet.log" "$build/examples/fleet/mosquitto_ota_fleet" -p "$OTA_BROKER_PORT" -n "$devices" -f "$FLEET" \
 	--version 1.0.0 --trusted-key "$OTA_TMP/keys.d/release.pem" --verify manifest --slots "$OTA_TMP/devices" \
 	--health-deadline 3000
-ota_wait 30 is_true "SELECT count(*) = $devices FROM ota.device WHERE connected AND version = '1.0.0' AND fleet = '$FLEET'" || {
+ota_wait 30 ota_is_true "SELECT count(*) = $devices FROM ota.device WHERE connected AND version = '1.0.0' AND fleet = '$FLEET'" || {
 	tail -n 20 "$OTA_TMP/fleet.log" "$OTA_TMP/mosquitto.log"
 	ota_die "not all devices reported"
 }
@@ -210,7 +205,7 @@ ota_ok "all have reported"
 ota_title "Two signed releases and a plan"
 release "$GOOD" 20 good "better radio"
 release "$BAD" 21 mixed "new scheduler"
-value "SELECT ota.define_plan('demo', '[
+ota_value "SELECT ota.define_plan('demo', '[
 	{\"label\": \"canary\",   \"percent\": 5,   \"wait\": \"4 seconds\"},
 	{\"label\": \"early\",    \"percent\": 20,  \"wait\": \"4 seconds\"},
 	{\"label\": \"majority\", \"percent\": 50,  \"wait\": \"4 seconds\"},
@@ -219,36 +214,36 @@ value "SELECT ota.define_plan('demo', '[
 ota_ok "plan demo: canary 5 %, early 20 %, majority 50 %, full 100 %"
 
 ota_title "Rollout of $GOOD: the good one"
-good=$(value "SELECT ota.start_rollout('$FLEET', '$GOOD', 'demo', reason => 'better radio for everybody')")
+good=$(ota_value "SELECT ota.start_rollout('$FLEET', '$GOOD', 'demo', reason => 'better radio for everybody')")
 watch "$good" 120
-[ "$(value "SELECT state FROM ota.rollout WHERE rollout_id = $good")" = completed ] || {
+[ "$(ota_value "SELECT state FROM ota.rollout WHERE rollout_id = $good")" = completed ] || {
 	tail -n 20 "$OTA_TMP/mosquitto.log"
 	ota_die "the good release did not reach everybody"
 }
-ota_ok "completed: $(value "SELECT count(*) FROM ota.device WHERE version = '$GOOD'") of $devices devices run $GOOD"
+ota_ok "completed: $(ota_value "SELECT count(*) FROM ota.device WHERE version = '$GOOD'") of $devices devices run $GOOD"
 
 ota_title "Rollout of $BAD: the bad one"
-bad=$(value "SELECT ota.start_rollout('$FLEET', '$BAD', 'demo', reason => 'new scheduler')")
+bad=$(ota_value "SELECT ota.start_rollout('$FLEET', '$BAD', 'demo', reason => 'new scheduler')")
 watch "$bad" 60
-[ "$(value "SELECT state FROM ota.rollout WHERE rollout_id = $bad")" = halted ] || {
+[ "$(ota_value "SELECT state FROM ota.rollout WHERE rollout_id = $bad")" = halted ] || {
 	tail -n 20 "$OTA_TMP/mosquitto.log"
 	ota_die "the bad release was not halted"
 }
-harmed=$(value "SELECT count(*) FROM ota.device_update WHERE rollout_id = $bad AND notified_at IS NOT NULL")
+harmed=$(ota_value "SELECT count(*) FROM ota.device_update WHERE rollout_id = $bad AND notified_at IS NOT NULL")
 ota_ok "halted in its first stage: $harmed of $devices devices were told of $BAD"
 
 ota_title "What an operator asks in psql"
 ota_say "why was it halted?"
-table "SELECT rollout_id, state, reason FROM ota.rollout WHERE rollout_id = $bad"
+ota_table "SELECT rollout_id, state, reason FROM ota.rollout WHERE rollout_id = $bad"
 ota_say "what runs where?  (ota.fleet_versions)"
-table "SELECT * FROM ota.fleet_versions ORDER BY fleet, version"
+ota_table "SELECT * FROM ota.fleet_versions ORDER BY fleet, version"
 ota_say "how far are the rollouts?  (ota.rollout_progress)"
-table "SELECT rollout_id, version, state, label, targeted, cohort, notified, succeeded, failed, success_rate
+ota_table "SELECT rollout_id, version, state, label, targeted, cohort, notified, succeeded, failed, success_rate
 	FROM ota.rollout_progress ORDER BY rollout_id, stage"
-device=$(value "SELECT device_id FROM ota.device_update WHERE rollout_id = $bad AND state IN ('rolled_back', 'failed', 'timed_out')
+device=$(ota_value "SELECT device_id FROM ota.device_update WHERE rollout_id = $bad AND state IN ('rolled_back', 'failed', 'timed_out')
 	ORDER BY finished_at LIMIT 1")
 ota_say "what happened to ${device:-nobody}?  (ota.device_history)"
-table "SELECT to_char(h.at, 'HH24:MI:SS.MS') AS at, h.kind, h.version, h.rollout_id AS rollout,
+ota_table "SELECT to_char(h.at, 'HH24:MI:SS.MS') AS at, h.kind, h.version, h.rollout_id AS rollout,
 		concat_ws(', ', h.detail ->> 'status', h.detail ->> 'error', '-> ' || (h.detail ->> 'to'), h.detail ->> 'why',
 			h.detail ->> 'topic') AS detail
 	FROM ota.device_history h WHERE h.device_id = '$device' AND (h.rollout_id = $bad OR h.rollout_id IS NULL)

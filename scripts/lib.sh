@@ -367,6 +367,11 @@ ota_sql() {
 	psql -X -q -v ON_ERROR_STOP=1 -d "$database" "$@"
 }
 
+# The same against the database "ota": what a statement gives, columns separated by |; does it give true; its rows as a table.
+ota_value() { ota_sql ota -At -c "$1"; }
+ota_is_true() { [ "$(ota_value "$1" 2>/dev/null)" = t ]; }
+ota_table() { ota_sql ota -P footer=off -P border=1 -c "$1" | sed '/^$/d; s/^/    /'; }
+
 # --- broker ---------------------------------------------------------------------------------------
 
 # Starts a broker: ota_broker_start name <extra-configuration.  Sets OTA_BROKER_PORT and OTA_BROKER_PID.  OTA_BROKER_COMMAND

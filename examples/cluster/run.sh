@@ -27,10 +27,6 @@ done
 readonly HERE=$OTA_ROOT/examples/cluster VERSION=2.0.0 FLEET=field
 build=${OTA_QUICKSTART_BUILD:-$OTA_ROOT/build}
 
-value() { ota_sql ota -At -c "$1"; }
-is_true() { [ "$(value "$1" 2>/dev/null)" = t ]; }
-table() { ota_sql ota -P footer=off -P border=1 -c "$1" | sed '/^$/d; s/^/    /'; }
-
 # --- PostgreSQL with a standby --------------------------------------------------------------------
 
 start_standby() {
@@ -97,7 +93,7 @@ release() {
 	printf '{"payloadType":"%s","payload":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}' "$type" "$(base64 -w 0 "$body")" \
 		"$keyid" "$(base64 -w 0 "$body.sig")" >"$body.dsse"
 	ota_sql ota -At -v envelope="$(cat "$body.dsse")" <<<"SELECT ota.add_release(:'envelope'::jsonb)" >/dev/null
-	ota_wait 15 is_true "SELECT state = 'verified' FROM ota.release" || ota_die "nobody verified the release"
+	ota_wait 15 ota_is_true "SELECT state = 'verified' FROM ota.release" || ota_die "nobody verified the release"
 }
 
 # --- watching -------------------------------------------------------------------------------------
@@ -105,7 +101,7 @@ release() {
 # A line with what the database says now; while it is away, that.
 show() {
 	local line
-	line=$(value "SELECT format('%-10s %s of $devices updated, %s busy, %s failed;  devices at %s', r.state,
+	line=$(ota_value "SELECT format('%-10s %s of $devices updated, %s busy, %s failed;  devices at %s', r.state,
 		(SELECT count(*) FROM ota.device_update WHERE rollout_id = r.rollout_id AND state = 'succeeded'),
 		(SELECT sum(in_flight) FROM ota.rollout_stage WHERE rollout_id = r.rollout_id),
 		(SELECT sum(failed) FROM ota.rollout_stage WHERE rollout_id = r.rollout_id),
@@ -117,7 +113,7 @@ show() {
 # Shows a line a second until a statement is true: until seconds statement
 until_true() {
 	local end=$((SECONDS + $1))
-	while ! is_true "$2"; do
+	while ! ota_is_true "$2"; do
 		show
 		((SECONDS < end)) || {
 			tail -n 5 "$OTA_TMP"/broker-*.log
@@ -158,7 +154,7 @@ for n in 1 2 3; do
 	ota_broker_start "broker-$n" < <(broker_conf "$hosts" "$dbports" "$n")
 	ports[n]=$OTA_BROKER_PORT pids[n]=$OTA_BROKER_PID
 done
-ota_wait 20 is_true "SELECT count(*) = 3 FROM ota.broker" || ota_die "not all brokers are there: $(tail -n 3 "$OTA_TMP"/broker-*.log)"
+ota_wait 20 ota_is_true "SELECT count(*) = 3 FROM ota.broker" || ota_die "not all brokers are there: $(tail -n 3 "$OTA_TMP"/broker-*.log)"
 start_haproxy
 start_file_server
 ota_ok "devices connect to HAProxy on 127.0.0.1:$mqtt_port"
@@ -166,12 +162,12 @@ ota_ok "devices connect to HAProxy on 127.0.0.1:$mqtt_port"
 ota_title "$devices devices, a signed release"
 ota_spawn "$OTA_TMP/fleet.log" "$build/examples/fleet/mosquitto_ota_fleet" -p "$mqtt_port" -n "$devices" -f "$FLEET" -k 5 \
 	--trusted-key "$OTA_TMP/keys.d/release.pem" --verify manifest --notices "$OTA_TMP/notices"
-ota_wait 30 is_true "SELECT count(*) = $devices FROM ota.device WHERE listening" || ota_die "not all devices are there: $(tail -n 3 "$OTA_TMP/fleet.log")"
+ota_wait 30 ota_is_true "SELECT count(*) = $devices FROM ota.device WHERE listening" || ota_die "not all devices are there: $(tail -n 3 "$OTA_TMP/fleet.log")"
 release
-value "SELECT ota.define_plan('demo', '[{\"label\": \"canary\", \"percent\": 10, \"wait\": \"2 seconds\"},
+ota_value "SELECT ota.define_plan('demo', '[{\"label\": \"canary\", \"percent\": 10, \"wait\": \"2 seconds\"},
 	{\"label\": \"half\", \"percent\": 50, \"wait\": \"2 seconds\"}, {\"label\": \"full\", \"percent\": 100, \"wait\": \"2 seconds\"}]',
 	max_in_flight => $((devices / 10)), options => '{\"pacing\": \"none\"}')" >/dev/null
-value "SELECT ota.start_rollout('$FLEET', '$VERSION', 'demo', reason => 'a demo')" >/dev/null
+ota_value "SELECT ota.start_rollout('$FLEET', '$VERSION', 'demo', reason => 'a demo')" >/dev/null
 
 ota_title "The rollout"
 until_true 40 "$(succeeded $((devices / 5)))"
@@ -192,9 +188,9 @@ until_true 30 "$(succeeded "$devices")"
 
 ota_title "What an operator asks"
 ota_say "how did it go?  (ota.rollout_progress)"
-table "SELECT version, state, label, targeted, cohort, notified, succeeded, failed FROM ota.rollout_progress ORDER BY stage"
+ota_table "SELECT version, state, label, targeted, cohort, notified, succeeded, failed FROM ota.rollout_progress ORDER BY stage"
 ota_say "which brokers were lost, and what else happened?  (ota.event)"
-table "SELECT to_char(at, 'HH24:MI:SS') AS at, kind, broker, left(detail::text, 90) AS detail FROM ota.event
+ota_table "SELECT to_char(at, 'HH24:MI:SS') AS at, kind, broker, left(detail::text, 90) AS detail FROM ota.event
 	WHERE kind IN ('broker_lost', 'stage_opened', 'stage_passed', 'rollout') ORDER BY event_id"
 twice=$(grep -o '"device":"[^"]*"' "$OTA_TMP/notices" | sort | uniq -c | awk '$1 > 1' | wc -l)
 ota_say "told more than once, because they came back without having begun: $twice of $devices"
@@ -202,7 +198,7 @@ ota_say "told more than once, because they came back without having begun: $twic
 ota_title "Checks"
 failed=0
 check() {
-	if is_true "$2"; then ota_ok "$1"; else
+	if ota_is_true "$2"; then ota_ok "$1"; else
 		ota_bad "$1"
 		failed=1
 	fi
