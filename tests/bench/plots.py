@@ -68,7 +68,7 @@ def cost(pyplot, records, folder):
     """What grows with the registry, and what does not."""
     curves = {}
     for row in records:
-        found = re.match(r"(?:registered|memory|connect) ([\d,]+): (.*)$", row.get("name", ""))
+        found = re.match(r"(?:registered|memory,) ([\d,]+)(?: devices)?: (.*)$", row.get("name", ""))
         if found and found.group(1) and row["unit"] in ("s", "ms", "µs/report", "µs/device", "bytes/device"):
             scale = 1e3 if row["unit"] == "s" else 1
             unit = row["unit"][:2] if row["unit"].startswith("µs") else row["unit"] if row["unit"] == "bytes/device" else "ms"
