@@ -26,8 +26,9 @@ struct fold *fold_new(const char *broker, enum enroll enroll, int64_t session_fl
 		return NULL;
 	}
 	fold->broker = strdup(broker);
-	if (!fold->broker) {
-		free(fold);
+	fold->hasher = audit_hasher_new();
+	if (!fold->broker || !fold->hasher) {
+		fold_free(fold);
 		return NULL;
 	}
 	fold->enroll = enroll;
@@ -42,18 +43,13 @@ void fold_free(struct fold *fold)
 	}
 	HASH_CLEAR(hh, fold->devices);
 	PQclear(fold->facts);
+	PQclear(fold->updates);
 	cJSON_Delete(fold->said);
 	free(fold->pool);
-	pg_array_free(&fold->ids);
-	for (size_t i = 0; i < D_COLUMNS; i++) {
-		pg_array_free(&fold->device_columns[i]);
+	for (size_t i = 0; i < F_COLUMNS; i++) {
+		pg_binary_free(&fold->columns[i]);
 	}
-	for (size_t i = 0; i < U_COLUMNS; i++) {
-		pg_array_free(&fold->update_columns[i]);
-	}
-	for (size_t i = 0; i < E_COLUMNS; i++) {
-		pg_array_free(&fold->event_columns[i]);
-	}
+	audit_hasher_free(fold->hasher);
 	free(fold->broker);
 	free(fold);
 }

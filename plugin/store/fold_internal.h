@@ -1,4 +1,4 @@
-/* What fold.c and fold_rows.c share; see ota/store/fold.h. */
+/* What the files of the fold share; see ota/store/fold.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +8,8 @@
 #include "ota/base/table.h"
 #include "ota/rules/update_state.h"
 #include "ota/store/fold.h"
-#include "ota/store/pg_array.h"
+#include "ota/store/pg_binary.h"
+#include "ota/wire/audit.h"
 
 enum {
 	FOLD_UNCHANGED = -1
@@ -34,7 +35,10 @@ struct fold_device {
 	/* as read */
 	const char *old_fleet_from;
 	const char *old_version;
+	const char *old_hardware;
 	const char *old_boot_id;
+	int64_t old_session;
+	bool here;           /* connected to this broker, as far as the database knows */
 	const char *gateway; /* who may speak for it, NULL: itself only */
 	/* its open update; rollout 0: none */
 	int64_t rollout;
@@ -50,7 +54,8 @@ struct fold_device {
 	UT_hash_handle hh;
 };
 
-enum fold_device_column {
+/* The arrays that broker_write() takes, in the order of its parameters. */
+enum fold_column {
 	D_ID,
 	D_NEW,
 	D_FLEET,
@@ -63,9 +68,6 @@ enum fold_device_column {
 	D_TOPIC,
 	D_SEEN,
 	D_BOOT,
-	D_COLUMNS
-};
-enum fold_update_column {
 	U_ROLLOUT,
 	U_DEVICE,
 	U_STATE,
@@ -80,15 +82,18 @@ enum fold_update_column {
 	U_ERROR,
 	U_RETELL,
 	U_AT,
-	U_COLUMNS
-};
-enum fold_event_column {
 	E_AT,
 	E_DEVICE,
 	E_ROLLOUT,
 	E_KIND,
 	E_DETAIL,
-	E_COLUMNS
+	S_ID,
+	S_SEEN,
+	W_COLUMNS, /* that many are always given */
+	E_ID = W_COLUMNS,
+	E_HASH,
+	F_IDS, /* of all devices of the batch, for reading */
+	F_COLUMNS
 };
 
 struct fold {
@@ -98,13 +103,13 @@ struct fold {
 	struct fold_device *devices; /* hash by id */
 	struct fold_device *pool;    /* the same, as an array */
 	size_t pool_size;
-	bool failed;     /* out of memory in the middle of a batch */
-	PGresult *facts; /* keeps the strings of broker_read alive */
-	cJSON *said;     /* keeps bootIds of the batch alive: an array */
-	struct pg_array ids;
-	struct pg_array device_columns[D_COLUMNS];
-	struct pg_array update_columns[U_COLUMNS];
-	struct pg_array event_columns[E_COLUMNS];
+	bool failed;       /* out of memory in the middle of a batch */
+	bool uncertain;    /* the database's words for some detail are not known for certain */
+	PGresult *facts;   /* keeps the strings of broker_read alive */
+	PGresult *updates; /* the same of broker_updates */
+	cJSON *said;       /* keeps bootIds of the batch alive: an array */
+	struct audit_hasher *hasher;
+	struct pg_binary columns[F_COLUMNS];
 };
 
 /* Make room for `count` devices and forget the last batch. */
@@ -130,6 +135,18 @@ void fold_told(struct fold *fold, struct fold_device *device, const struct event
 /* An event that a gateway sent for one of its devices; refused when the device is not its own. */
 void fold_via(struct fold *fold, struct fold_device *device, const struct event *event,
 	struct fold_result *done);
+/*
+ * Number and hash the audit rows of the batch, so that the database need not: where the broker's chain ended goes to `end`, numbers and
+ * hashes to their columns.  end->known false: nothing was done, the database has to do it.
+ */
+struct fold_chain_end {
+	bool known;
+	char chain[16];
+	char position[24];
+	char hash[2 * AUDIT_HASH_BYTES + 3]; /* as the text of a bytea */
+};
+OTA_MUST_USE enum ota_err fold_chain(
+	struct fold *fold, struct pg *pg, struct fold_chain_end *end, struct ota_why *why);
 /* Write all; sequence 0: none. */
 OTA_MUST_USE enum ota_err fold_rows_write(
 	struct fold *fold, struct pg *pg, uint64_t sequence, struct ota_why *why);

@@ -6,14 +6,56 @@
 
 #include "fold_internal.h"
 
+static const enum pg_binary_type column_types[F_COLUMNS] = {
+	[D_ID] = PG_BINARY_TEXT,
+	[D_NEW] = PG_BINARY_BOOL,
+	[D_FLEET] = PG_BINARY_TEXT,
+	[D_FLEET_FROM] = PG_BINARY_TEXT,
+	[D_HARDWARE] = PG_BINARY_TEXT,
+	[D_VERSION] = PG_BINARY_TEXT,
+	[D_CONNECTED] = PG_BINARY_BOOL,
+	[D_LISTENING] = PG_BINARY_BOOL,
+	[D_SESSION] = PG_BINARY_BIGINT,
+	[D_TOPIC] = PG_BINARY_TEXT,
+	[D_SEEN] = PG_BINARY_BIGINT,
+	[D_BOOT] = PG_BINARY_TEXT,
+	[U_ROLLOUT] = PG_BINARY_BIGINT,
+	[U_DEVICE] = PG_BINARY_TEXT,
+	[U_STATE] = PG_BINARY_TEXT,
+	[U_ATTEMPT] = PG_BINARY_INTEGER,
+	[U_RETRIES] = PG_BINARY_INTEGER,
+	[U_FAILED] = PG_BINARY_INTEGER,
+	[U_TOLD] = PG_BINARY_BIGINT,
+	[U_BOOTS] = PG_BINARY_INTEGER,
+	[U_BOOTS_SINCE] = PG_BINARY_BIGINT,
+	[U_NOT_BEFORE] = PG_BINARY_BIGINT,
+	[U_DEADLINE] = PG_BINARY_BIGINT,
+	[U_ERROR] = PG_BINARY_TEXT,
+	[U_RETELL] = PG_BINARY_BIGINT,
+	[U_AT] = PG_BINARY_BIGINT,
+	[E_AT] = PG_BINARY_BIGINT,
+	[E_DEVICE] = PG_BINARY_TEXT,
+	[E_ROLLOUT] = PG_BINARY_BIGINT,
+	[E_KIND] = PG_BINARY_TEXT,
+	[E_DETAIL] = PG_BINARY_TEXT,
+	[S_ID] = PG_BINARY_TEXT,
+	[S_SEEN] = PG_BINARY_BIGINT,
+	[E_ID] = PG_BINARY_BIGINT,
+	[E_HASH] = PG_BINARY_BYTEA,
+	[F_IDS] = PG_BINARY_TEXT,
+};
+
 enum ota_err fold_rows_begin(struct fold *fold, size_t count)
 {
 	HASH_CLEAR(hh, fold->devices);
 	PQclear(fold->facts);
+	PQclear(fold->updates);
 	fold->facts = NULL;
+	fold->updates = NULL;
 	cJSON_Delete(fold->said);
 	fold->said = NULL;
 	fold->failed = false;
+	fold->uncertain = false;
 	if (count > fold->pool_size) {
 		struct fold_device *pool = realloc(fold->pool, count * sizeof(*pool));
 
@@ -23,15 +65,8 @@ enum ota_err fold_rows_begin(struct fold *fold, size_t count)
 		fold->pool = pool;
 		fold->pool_size = count;
 	}
-	pg_array_begin(&fold->ids);
-	for (size_t i = 0; i < D_COLUMNS; i++) {
-		pg_array_begin(&fold->device_columns[i]);
-	}
-	for (size_t i = 0; i < U_COLUMNS; i++) {
-		pg_array_begin(&fold->update_columns[i]);
-	}
-	for (size_t i = 0; i < E_COLUMNS; i++) {
-		pg_array_begin(&fold->event_columns[i]);
+	for (size_t i = 0; i < F_COLUMNS; i++) {
+		pg_binary_begin(&fold->columns[i], column_types[i]);
 	}
 	return OTA_OK;
 }
@@ -48,7 +83,7 @@ struct fold_device *fold_rows_device(struct fold *fold, const char *id)
 		device->id = id;
 		device->connected = FOLD_UNCHANGED;
 		device->listening = FOLD_UNCHANGED;
-		pg_array_text(&fold->ids, id);
+		pg_binary_bytes(&fold->columns[F_IDS], id, length);
 		HASH_ADD_KEYPTR(hh, fold->devices, device->id, length, device);
 		if (!device->hh.tbl) {
 			fold->failed = true;
@@ -57,16 +92,9 @@ struct fold_device *fold_rows_device(struct fold *fold, const char *id)
 	return device;
 }
 
-/* Columns of broker_read. */
+/* Columns of broker_updates. */
 enum {
 	R_N,
-	R_KNOWN,
-	R_FLEET,
-	R_FLEET_FROM,
-	R_VERSION,
-	R_SESSION,
-	R_CONNECTED,
-	R_LISTENING,
 	R_ROLLOUT,
 	R_ATTEMPT,
 	R_STATE,
@@ -83,11 +111,21 @@ enum {
 	R_HEALTH,
 	R_RETRIES,
 	R_REBOOT,
-	R_GATEWAY,
-	R_BOOT_ID,
 	R_TOLD_BY,
 	R_STEP,
 	R_FINAL
+};
+
+/* Columns of broker_read. */
+enum {
+	F_N,
+	F_FLEET_FROM,
+	F_VERSION,
+	F_HARDWARE,
+	F_SESSION,
+	F_HERE,
+	F_GATEWAY,
+	F_BOOT_ID
 };
 
 static enum ota_err read_update(
@@ -122,34 +160,64 @@ static enum ota_err read_update(
 	return OTA_OK;
 }
 
+/* The device that a row is about; NULL: nobody asked for it. */
+static struct fold_device *device_of(
+	const struct fold *fold, const PGresult *result, int row, struct ota_why *why)
+{
+	int64_t n = pg_int(result, row, 0);
+
+	if (n < 1 || (size_t)n > HASH_COUNT(fold->devices)) {
+		ota_why_set(why, "the database gave a row nobody asked for");
+		return NULL;
+	}
+	return &fold->pool[n - 1];
+}
+
+static void read_device(struct fold_device *device, const PGresult *facts, int row)
+{
+	device->known = true;
+	device->old_fleet_from = pg_text(facts, row, F_FLEET_FROM);
+	device->old_version = pg_text(facts, row, F_VERSION);
+	device->old_hardware = pg_text(facts, row, F_HARDWARE);
+	device->session = pg_int(facts, row, F_SESSION);
+	device->old_session = device->session;
+	device->here = pg_bool(facts, row, F_HERE);
+	device->gateway = pg_text(facts, row, F_GATEWAY);
+	device->old_boot_id = pg_text(facts, row, F_BOOT_ID);
+}
+
 enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struct ota_why *why)
 {
-	const char *values[1] = { pg_array_end(&fold->ids) };
+	const char *values[2] = { fold->broker };
+	int lengths[2] = { 0 };
+	const int formats[2] = { 0, 1 };
+	struct fold_device *device = NULL;
 	enum ota_err err;
 
-	if (!values[0] || fold->failed) {
+	values[1] = pg_binary_end(&fold->columns[F_IDS], &lengths[1]);
+	if (!values[1] || fold->failed) {
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
-	err = pg_exec(pg, "SELECT * FROM ota.broker_read($1)", 1, values, &fold->facts, why);
+	err = pg_exec_binary(pg, "SELECT * FROM ota.broker_updates($1)", 1, values + 1, lengths + 1,
+		formats + 1, &fold->updates, why);
+	if (!err) {
+		err = pg_exec_binary(pg, "SELECT * FROM ota.broker_read($1, $2)", 2, values, lengths,
+			formats, &fold->facts, why);
+	}
 	for (int row = 0; !err && row < PQntuples(fold->facts); row++) {
-		int64_t n = pg_int(fold->facts, row, R_N);
-		struct fold_device *device;
-
-		if (n < 1 || (size_t)n > HASH_COUNT(fold->devices)) {
-			ota_why_set(why, "broker_read gave a row nobody asked for");
+		device = device_of(fold, fold->facts, row, why);
+		if (!device) {
 			return OTA_ERR_STATE;
 		}
-		device = &fold->pool[n - 1];
-		device->known = pg_bool(fold->facts, row, R_KNOWN);
-		device->old_fleet_from = pg_text(fold->facts, row, R_FLEET_FROM);
-		device->old_version = pg_text(fold->facts, row, R_VERSION);
-		device->session = pg_int(fold->facts, row, R_SESSION);
-		device->gateway = pg_text(fold->facts, row, R_GATEWAY);
-		device->old_boot_id = pg_text(fold->facts, row, R_BOOT_ID);
-		if (pg_text(fold->facts, row, R_ROLLOUT)) {
-			err = read_update(device, fold->facts, row, why);
+		read_device(device, fold->facts, row);
+	}
+	for (int row = 0; !err && row < PQntuples(fold->updates); row++) {
+		device = device_of(fold, fold->updates, row, why);
+		if (!device) {
+			return OTA_ERR_STATE;
 		}
+		err = read_update(device, fold->updates, row, why);
 	}
 	return err;
 }
@@ -164,96 +232,4 @@ void fold_each_answered(
 			see(context, device->id);
 		}
 	}
-}
-
-void fold_rows_audit(struct fold *fold, int64_t at_ms, const char *device, int64_t rollout,
-	const char *kind, const char *detail)
-{
-	struct pg_array *columns = fold->event_columns;
-
-	pg_array_int(&columns[E_AT], at_ms);
-	pg_array_text(&columns[E_DEVICE], device);
-	pg_array_int_or_null(&columns[E_ROLLOUT], rollout, 0);
-	pg_array_text(&columns[E_KIND], kind);
-	pg_array_text(&columns[E_DETAIL], detail);
-}
-
-static void put_device(struct fold *fold, const struct fold_device *device)
-{
-	struct pg_array *columns = fold->device_columns;
-
-	pg_array_text(&columns[D_ID], device->id);
-	pg_array_bool(&columns[D_NEW], device->is_new);
-	pg_array_text(&columns[D_FLEET], device->fleet);
-	pg_array_text(&columns[D_FLEET_FROM], device->fleet_from);
-	pg_array_text(&columns[D_HARDWARE], device->hardware);
-	pg_array_text(&columns[D_VERSION], device->version);
-	pg_array_bool(&columns[D_CONNECTED], device->connected);
-	pg_array_bool(&columns[D_LISTENING], device->listening);
-	pg_array_int_or_null(&columns[D_SESSION], device->session, 0);
-	pg_array_text(&columns[D_TOPIC], device->topic);
-	pg_array_int(&columns[D_SEEN], device->seen_ms);
-	pg_array_text(&columns[D_BOOT], device->boot_id);
-}
-
-static void put_update(struct fold *fold, const struct fold_device *device)
-{
-	struct pg_array *columns = fold->update_columns;
-	const struct update_facts *facts = &device->facts;
-
-	pg_array_int(&columns[U_ROLLOUT], device->rollout);
-	pg_array_text(&columns[U_DEVICE], device->id);
-	pg_array_text(&columns[U_STATE], update_state_name(facts->state));
-	pg_array_int(&columns[U_ATTEMPT], facts->attempt);
-	pg_array_int(&columns[U_RETRIES], facts->retries_used);
-	pg_array_int(&columns[U_FAILED], device->failed);
-	pg_array_int(&columns[U_TOLD], facts->told_session);
-	pg_array_int(&columns[U_BOOTS], facts->boots);
-	pg_array_int_or_null(&columns[U_BOOTS_SINCE], facts->boots_since_ms, 0);
-	pg_array_int_or_null(&columns[U_NOT_BEFORE], facts->not_before_ms, 0);
-	pg_array_int_or_null(&columns[U_DEADLINE], facts->deadline_ms, 0);
-	pg_array_text(&columns[U_ERROR], facts->error[0] ? facts->error : NULL);
-	pg_array_int_or_null(&columns[U_RETELL], device->retell_ms, 0);
-	pg_array_int(&columns[U_AT], device->step_ms);
-}
-
-enum ota_err fold_rows_write(
-	struct fold *fold, struct pg *pg, uint64_t sequence, struct ota_why *why)
-{
-	const char *values[2 + D_COLUMNS + U_COLUMNS + E_COLUMNS];
-	char sequence_text[24];
-	size_t n = 0;
-
-	for (size_t i = 0; i < HASH_COUNT(fold->devices); i++) {
-		const struct fold_device *device = &fold->pool[i];
-
-		if (device->known && device->touched) {
-			put_device(fold, device);
-		}
-		if (device->update_touched) {
-			put_update(fold, device);
-		}
-	}
-	(void)snprintf(sequence_text, sizeof(sequence_text), "%" PRIu64, sequence);
-	values[n++] = fold->broker;
-	values[n++] = sequence ? sequence_text : NULL;
-	for (size_t i = 0; i < D_COLUMNS; i++) {
-		values[n++] = pg_array_end(&fold->device_columns[i]);
-	}
-	for (size_t i = 0; i < U_COLUMNS; i++) {
-		values[n++] = pg_array_end(&fold->update_columns[i]);
-	}
-	for (size_t i = 0; i < E_COLUMNS; i++) {
-		values[n++] = pg_array_end(&fold->event_columns[i]);
-	}
-	for (size_t i = 2; i < n; i++) {
-		if (!values[i]) {
-			ota_why_set(why, "out of memory");
-			return OTA_ERR_NOMEM;
-		}
-	}
-	return pg_exec(pg,
-		"SELECT ota.broker_write($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-		"$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32,$33)",
-		(int)n, values, NULL, why);
 }

@@ -294,6 +294,12 @@ static enum ota_err collect(struct pg *pg, int64_t deadline, PGresult **kept, st
 enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *const *values,
 	PGresult **result, struct ota_why *why)
 {
+	return pg_exec_binary(pg, sql, count, values, NULL, NULL, result, why);
+}
+
+enum ota_err pg_exec_binary(struct pg *pg, const char *sql, int count, const char *const *values,
+	const int *lengths, const int *formats, PGresult **result, struct ota_why *why)
+{
 	const int64_t patience = pg->patience_ms > 0 ? pg->patience_ms : PG_STATEMENT_MS;
 	PGresult *kept = NULL;
 	enum ota_err err;
@@ -304,7 +310,7 @@ enum ota_err pg_exec(struct pg *pg, const char *sql, int count, const char *cons
 	}
 	(void)PQsetnonblocking(pg->connection, 1);
 	pg->began = clock_mono_ms();
-	if (!PQsendQueryParams(pg->connection, sql, count, NULL, values, NULL, NULL, 0)) {
+	if (!PQsendQueryParams(pg->connection, sql, count, NULL, values, lengths, formats, 0)) {
 		why_from_connection(why, "cannot send", pg->connection);
 		pg_disconnect(pg);
 		return OTA_ERR_UNAVAILABLE;

@@ -1,31 +1,35 @@
 -- How a batch of a broker's events reaches the tables: broker_read gives the facts, the plugin applies its rules to them in
 -- order, broker_write stores what came out.  Both in one transaction, together with the batch's sequence number.
 
-CREATE OR REPLACE FUNCTION ota.broker_read(i_devices text[])
-RETURNS TABLE (n bigint, known boolean, fleet text, fleet_from text, version text, session bigint, connected boolean,
-    listening boolean, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
+CREATE OR REPLACE FUNCTION ota.broker_updates(i_devices text[])
+RETURNS TABLE (n bigint, rollout_id bigint, attempt integer, state text, retries_used integer, told_session bigint,
     boots integer, boots_since_ms bigint, deadline_ms bigint, not_before_ms bigint, error text,
     retell_ms bigint, target_version text, download_ms bigint, health_ms bigint, retries integer, reboot boolean,
-    gateway text, boot_id text, told_by text, step boolean, final_version text)
-LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- The facts of these devices and of the update each of them is in (the one it was told of, else the newest it waits for).
+    told_by text, step boolean, final_version text)
+LANGUAGE plpgsql SET search_path = ota, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off AS $$
+-- The update each of these devices is in (the one it was told of, else the newest it waits for); no row: none.
 -- Locks the updates, in a fixed order, so that an operator's halt and a device's report do not overwrite each other.
+--
+-- One plan for every batch, made with the first one: to estimate an array of thousands costs more than to look them up.  It may be made
+-- while the tables are empty, and must be good when they are not: rows are found by indexes, one by one.
 BEGIN
     PERFORM 1 FROM ota.device_update u
       WHERE u.device_id = ANY (i_devices)
         AND u.state IN ('pending', 'notified', 'downloading', 'verifying', 'applying', 'rebooting')
       ORDER BY u.device_id, u.rollout_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     RETURN QUERY
-    SELECT i.ord, d.device_id IS NOT NULL, d.fleet::text, d.fleet_from, d.version, d.session, d.connected, d.listening,
-           u.rollout_id, u.attempt, u.state, u.retries_used, u.told_session,
+    SELECT i.ord, u.rollout_id, u.attempt, u.state, u.retries_used, u.told_session,
            u.boots, (extract(epoch FROM u.boots_since) * 1000)::bigint, (extract(epoch FROM u.deadline) * 1000)::bigint,
            (extract(epoch FROM u.not_before) * 1000)::bigint, u.error, (extract(epoch FROM u.retell_at) * 1000)::bigint,
            l.version, (extract(epoch FROM r.download_timeout) * 1000)::bigint,
            (extract(epoch FROM r.health_timeout) * 1000)::bigint, r.retries,
-           coalesce((r.options ->> 'reboot')::boolean, true), d.gateway, d.boot_id, u.broker, u.step_release_id IS NOT NULL, f.version
+           coalesce((r.options ->> 'reboot')::boolean, true), u.broker, u.step_release_id IS NOT NULL, f.version
       FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
-      LEFT JOIN ota.device d ON d.device_id = i.id
-      LEFT JOIN LATERAL (
+      JOIN LATERAL (
             SELECT * FROM ota.device_update o
              WHERE o.device_id = i.id
                AND o.state IN ('pending', 'notified', 'downloading', 'verifying', 'applying', 'rebooting')
@@ -36,7 +40,61 @@ BEGIN
       LEFT JOIN ota.release f ON f.release_id = r.release_id;
 END
 $$;
-COMMENT ON FUNCTION ota.broker_read(text[]) IS 'Plugin: facts of the devices of a batch, their open updates locked';
+COMMENT ON FUNCTION ota.broker_updates(text[]) IS 'Plugin: the open updates of the devices of a batch, locked';
+
+CREATE OR REPLACE FUNCTION ota.broker_read(i_broker text, i_devices text[])
+RETURNS TABLE (n bigint, fleet_from text, version text, hardware text, session bigint, here boolean, gateway text, boot_id text)
+LANGUAGE plpgsql SET search_path = ota, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off AS $$
+-- What is known of these devices; no row: nothing.  here: connected to this broker, and has been seen.
+BEGIN
+    RETURN QUERY
+    SELECT i.ord, d.fleet_from, d.version, d.hardware, d.session,
+           d.connected AND d.cut_off IS NULL AND d.first_seen IS NOT NULL AND d.broker IS NOT DISTINCT FROM i_broker,
+           d.gateway, d.boot_id
+      FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
+      JOIN ota.device d ON d.device_id = i.id;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_read(text, text[]) IS 'Plugin: facts of the devices of a batch';
+
+CREATE OR REPLACE FUNCTION ota.broker_chain(i_broker text, i_count integer)
+RETURNS TABLE (chain integer, "position" bigint, hash text, ids text)
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Where the broker's chain of the audit log ends, and numbers for so many rows behind that, for the broker to compute their hashes.
+-- No row: it has none yet.  Nothing is locked: broker_write() refuses what does not follow the end.
+BEGIN
+    RETURN QUERY
+    SELECT c.chain, c.position, encode(c.hash, 'hex'),
+           (SELECT string_agg(nextval('ota.event_event_id_seq')::text, ',') FROM generate_series(1, i_count))
+      FROM ota.event_chain c WHERE c.broker = i_broker;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_chain(text, integer) IS 'Plugin: the end of the broker''s chain of the audit log, and numbers for rows to come';
+
+CREATE OR REPLACE FUNCTION ota.broker_seen(i_broker text, i_id text[], i_seen_ms bigint[])
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off AS $$
+-- Devices that are connected here and have said nothing new: most of what a fleet says.
+DECLARE
+    found_n  bigint;
+BEGIN
+    UPDATE ota.device d SET last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
+      FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
+     -- IS TRUE: there is an index of all that are connected to a broker, and it is not to be read.
+     WHERE d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS TRUE;
+    GET DIAGNOSTICS found_n = ROW_COUNT;
+    IF found_n < cardinality(i_id) THEN
+        -- Since it was read, another broker has said something of it, or ours was given up for a moment.
+        UPDATE ota.device d
+           SET connected = true, cut_off = NULL, broker = i_broker, last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
+          FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
+         WHERE d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS NOT TRUE;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ota.broker_seen(text, text[], bigint[]) IS 'Plugin: devices that have been heard of, and nothing else';
 
 CREATE OR REPLACE FUNCTION ota.broker_write(i_broker text, i_seq bigint,
     d_id text[], d_new boolean[], d_fleet text[], d_fleet_from text[], d_hardware text[], d_version text[],
@@ -44,11 +102,17 @@ CREATE OR REPLACE FUNCTION ota.broker_write(i_broker text, i_seq bigint,
     u_rollout bigint[], u_device text[], u_state text[], u_attempt integer[], u_retries integer[], u_failed integer[],
     u_told bigint[], u_boots integer[], u_boots_since_ms bigint[], u_not_before_ms bigint[], u_deadline_ms bigint[],
     u_error text[], u_retell_ms bigint[], u_at_ms bigint[],
-    e_at_ms bigint[], e_device text[], e_rollout bigint[], e_kind text[], e_detail text[])
+    e_at_ms bigint[], e_device text[], e_rollout bigint[], e_kind text[], e_detail text[],
+    s_id text[] DEFAULT '{}', s_seen_ms bigint[] DEFAULT '{}',
+    e_chain integer DEFAULT NULL, e_position bigint DEFAULT NULL, e_before bytea DEFAULT NULL, e_id bigint[] DEFAULT '{}',
+    e_hash bytea[] DEFAULT '{}')
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Store one batch.  Null in an array: unchanged (devices), none (updates).  i_seq null: no outbox records (time-outs).
 -- Raises 40001 when i_seq is already here, so that a batch counts once.
+--
+-- d_ devices of which something is new, u_ device updates, e_ audit rows, s_ devices of which nothing is new but that they were heard of.
+-- e_chain to e_hash: the audit rows' numbers and hashes, where the broker has computed them, see event_store().
 BEGIN
     IF i_seq IS NOT NULL THEN
         UPDATE ota.broker SET last_seq = i_seq WHERE broker = i_broker AND last_seq < i_seq;
@@ -66,13 +130,14 @@ BEGIN
         ON CONFLICT DO NOTHING;
         IF true = ANY (d_new) THEN
             INSERT INTO ota.device (device_id, fleet, fleet_from, first_seen)
-            SELECT x.id, coalesce(x.fleet, 'default'), coalesce(x.fleet_from, 'default'), to_timestamp(x.seen_ms / 1000.0)
+            SELECT x.id, coalesce(x.fleet, 'default'), coalesce(x.fleet_from, 'default'), ota.at_ms(x.seen_ms)
               FROM unnest(d_id, d_new, d_fleet, d_fleet_from, d_seen_ms) AS x (id, new, fleet, fleet_from, seen_ms)
              WHERE x.new
             ON CONFLICT DO NOTHING;
         END IF;
         UPDATE ota.device d
-           SET fleet = coalesce(x.fleet, d.fleet),
+           -- So written that a name is checked only where it is written.
+           SET fleet = CASE WHEN x.fleet IS NULL THEN d.fleet ELSE x.fleet END,
                fleet_from = coalesce(x.fleet_from, d.fleet_from),
                hardware = coalesce(x.hardware, d.hardware),
                sequence = CASE WHEN x.version IS NULL OR x.version IS NOT DISTINCT FROM d.version THEN d.sequence
@@ -86,12 +151,15 @@ BEGIN
                session = coalesce(x.session, d.session),
                notify_topic = coalesce(x.topic, d.notify_topic),
                boot_id = coalesce(x.boot_id, d.boot_id),
-               first_seen = coalesce(d.first_seen, to_timestamp(x.seen_ms / 1000.0)),
-               last_seen = greatest(d.last_seen, to_timestamp(x.seen_ms / 1000.0))
+               first_seen = coalesce(d.first_seen, ota.at_ms(x.seen_ms)),
+               last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
           FROM unnest(d_id, d_fleet, d_fleet_from, d_hardware, d_version, d_connected, d_listening, d_session, d_topic,
                    d_seen_ms, d_boot_id)
                AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id)
          WHERE d.device_id = x.id;
+    END IF;
+    IF cardinality(s_id) > 0 THEN
+        PERFORM ota.broker_seen(i_broker, s_id, s_seen_ms);
     END IF;
 
     IF cardinality(u_rollout) > 0 THEN
@@ -133,13 +201,19 @@ BEGIN
           JOIN ota.device d ON d.device_id = x.id
          WHERE x.listening IS NOT NULL AND u.device_id = x.id AND u.state = 'pending'
            AND (u.ready <> d.listening OR u.granted_at IS NOT NULL AND u.broker <> d.broker);
-        PERFORM ota.broker_join(i_devices)
-          FROM (SELECT array_agg(x.id) AS i_devices
-                  FROM unnest(d_id, d_new, d_fleet, d_version) AS x (id, new, fleet, version)
-                 WHERE x.new OR x.fleet IS NOT NULL OR x.version IS NOT NULL) j
-         WHERE i_devices IS NOT NULL;
     END IF;
+    -- Who says what it runs may join, also when it has said so before: what holds it back may have gone since.
+    PERFORM ota.broker_join(s_id || ARRAY(SELECT x.id FROM unnest(d_id, d_new, d_fleet, d_version) AS x (id, new, fleet, version)
+                                           WHERE x.new OR x.fleet IS NOT NULL OR x.version IS NOT NULL));
 
+    IF e_chain IS NOT NULL THEN
+        BEGIN
+            PERFORM ota.event_store(i_broker, e_chain, e_position, e_before, e_id, e_at_ms, e_device, e_rollout, e_kind, e_detail, e_hash);
+            RETURN;
+        EXCEPTION WHEN data_corrupted THEN
+            RAISE LOG 'ota: %', SQLERRM;
+        END;
+    END IF;
     PERFORM ota.event_append(i_broker, e_at_ms, e_device, e_rollout, e_kind, e_detail);
 END
 $$;

@@ -10,6 +10,12 @@ DECLARE
     joined bigint;
     total  integer := 0;
 BEGIN
+    -- Called for all that report: most of the time there is nothing to join.
+    IF cardinality(i_devices) = 0 OR NOT EXISTS (
+        SELECT FROM ota.rollout r JOIN ota.rollout_stage s ON s.rollout_id = r.rollout_id AND s.stage = r.current_stage AND s.percent = 100
+         WHERE r.state IN ('running', 'completed') AND r.device_id IS NULL) THEN
+        RETURN 0;
+    END IF;
     FOR open IN
         SELECT r.rollout_id, r.fleet::text AS fleet, r.release_id, r.current_stage, r.only_from, f.ids,
                CASE WHEN ota.site_cap(r) IS NOT NULL THEN '' END AS no_site

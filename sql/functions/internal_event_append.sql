@@ -39,6 +39,14 @@ CREATE OR REPLACE AGGREGATE ota.event_link(head bytea, message bytea) (SFUNC = o
 COMMENT ON AGGREGATE ota.event_link(bytea, bytea) IS
     'Internal: hashes of rows that follow the one with the hash head; as a window function, in the order of the rows';
 
+CREATE OR REPLACE FUNCTION ota.at_ms(i_ms bigint)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+-- Milliseconds since 1970 as a time; becomes part of the queries that call it.  to_timestamp(i_ms / 1000.0) says the same by way of
+-- numeric, which costs ten times as much.
+RETURN timestamptz '1970-01-01 00:00:00+00' + i_ms * interval '1 millisecond';
+COMMENT ON FUNCTION ota.at_ms(bigint) IS 'Internal: milliseconds since 1970 as a time';
+
 CREATE OR REPLACE FUNCTION ota.event_append(i_broker text, i_at_ms bigint[], i_device text[], i_rollout bigint[], i_kind text[],
     i_detail text[])
 RETURNS void
@@ -84,7 +92,7 @@ BEGIN
         SELECT s.event_id, s.at, i_broker, s.device, s.rollout, s.kind, s.detail, head.chain, head.position + s.n,
                ota.event_link(head.hash, ota.event_message(head.position + s.n, s.event_id, s.at, i_broker, s.device, s.rollout, s.kind,
                                                            s.detail::text)) OVER (ORDER BY s.n)
-          FROM (SELECT nextval('ota.event_event_id_seq') AS event_id, coalesce(to_timestamp(x.at_ms / 1000.0), clock_timestamp()) AS at,
+          FROM (SELECT nextval('ota.event_event_id_seq') AS event_id, coalesce(ota.at_ms(x.at_ms), clock_timestamp()) AS at,
                        x.device, x.rollout, x.kind, x.detail::jsonb AS detail, x.n
                   FROM unnest(i_at_ms, i_device, i_rollout, i_kind, i_detail) WITH ORDINALITY
                        AS x (at_ms, device, rollout, kind, detail, n)) s
@@ -96,3 +104,38 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ota.event_append(text, bigint[], text[], bigint[], text[], text[]) IS 'Internal: write rows of the audit log';
+
+CREATE OR REPLACE FUNCTION ota.event_store(i_broker text, i_chain integer, i_position bigint, i_before bytea, i_id bigint[],
+    i_at_ms bigint[], i_device text[], i_rollout bigint[], i_kind text[], i_detail text[], i_hash bytea[])
+RETURNS void
+LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+-- Rows of a broker's chain whose hashes the broker has computed, as event_append() would have: i_before is the hash of the row at
+-- i_position, where the chain ends.  The hash covers detail::text, which the broker has foretold: i_detail must be that very text.
+-- Raises 40001 when the chain ends elsewhere: read it again; data_corrupted when a text is another: event_append() does it then.
+DECLARE
+    added   constant bigint := cardinality(i_id);
+    stored  bigint;
+BEGIN
+    UPDATE ota.event_chain c SET position = i_position + added, hash = i_hash[added]
+     WHERE c.chain = i_chain AND c.broker = i_broker AND c.position = i_position AND c.hash = i_before;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the chain of broker "%" does not end at position %', i_broker, i_position USING ERRCODE = '40001';
+    END IF;
+    -- Arrays are taken apart in the list of columns: in FROM each would be copied into a store of its own first.
+    INSERT INTO ota.event (event_id, at, broker, device_id, rollout_id, kind, detail, chain, position, hash) OVERRIDING SYSTEM VALUE
+    SELECT s.id, ota.at_ms(s.at_ms), i_broker, s.device, s.rollout, s.kind, s.detail, i_chain, s.position, s.hash
+      FROM (SELECT x.*, x.said::jsonb AS detail
+              FROM (SELECT unnest(i_id) AS id, unnest(i_at_ms) AS at_ms, unnest(i_device) AS device, unnest(i_rollout) AS rollout,
+                           unnest(i_kind) AS kind, unnest(i_detail) AS said, unnest(i_hash) AS hash,
+                           generate_series(i_position + 1, i_position + added) AS position) x
+            OFFSET 0) s
+     WHERE s.detail::text = s.said AND octet_length(s.hash) = 32;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored <> added OR added <> cardinality(i_kind) THEN
+        RAISE EXCEPTION 'broker "%" has hashed % of % audit rows otherwise than they are stored', i_broker, added - stored, added
+            USING ERRCODE = 'data_corrupted';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ota.event_store(text, integer, bigint, bytea, bigint[], bigint[], text[], bigint[], text[], text[], bytea[]) IS
+    'Internal: write rows of a broker''s chain that the broker has hashed';

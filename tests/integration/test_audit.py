@@ -232,3 +232,39 @@ def test_months_come_and_go_under_a_broker_at_work(story):
     story.device("dev-5").report("IDLE")
     story.wait_event("status", device="dev-5")
     assert problems(db) == []
+
+
+# -- many rows at once are hashed by the broker
+
+SAID = [  # with what the broker leaves to the database
+    ('{"version":"1.0.0","status":"IDLE","b":[1,2.50,-0,{"zz":null,"y":true}],"a":{"ü":"„x“"}}', False),
+    ('{"version":"1.0.0","text":"a\\/b \\"quoted\\" \\n\\t \\\\ end","x":0.10}', False),
+    ('  { "version" : "1.0.0" , "list" : [ ] , "object" : { } , "-" : -0.0 }  ', False),
+    ('{"version":"1.0.0","big":123456789012345678901234567890,"deep":[[[{"k":[]}]]]}', False),
+    ('{"version":"1.0.0","x":1e3}', True),
+    ('{"version":"1.0.0","text":"caf\\u00e9"}', True),
+]
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["what the broker is certain of", "with what the database has to say"])
+def test_a_burst_is_chained_as_single_reports_are(site, mixed):
+    db = site.db
+    db.execute(f"ALTER DATABASE {db.name} SET track_functions = 'all'")
+    site.broker.restart()
+    device = site.device("dev-1")
+    site.wait_device("dev-1", listening=True, version="1.0.0")
+    texts = [text for text, asked in SAID if mixed or not asked] * 20
+    with Database(db.server, db.name) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM ota.broker FOR UPDATE")  # what comes meanwhile is one batch, or two
+        for text in texts:
+            device.publish("devices/dev-1/ota/status", text)
+        other.execute("COMMIT")
+    wait_for(lambda: db.value("SELECT count(*) FROM ota.event WHERE kind = 'status' AND device_id = 'dev-1'") >= len(texts) + 1, 20, "all are stored")
+    found = [row["detail"] for row in db.rows("SELECT detail FROM ota.event WHERE kind = 'status' ORDER BY event_id")]
+    assert found[-len(texts):] == [json.loads(text) for text in texts], "in their order"
+    assert problems(db) == [] and recomputed(db) == []
+    calls = "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = 'event_store'"
+    if not mixed:
+        wait_for(lambda: db.value(calls) > 0, 20, "the broker has hashed them")
+    assert "has hashed" not in (db.server.folder / "log").read_text(), "and foretold every text"

@@ -61,7 +61,7 @@ SELECT results_eq('SELECT version FROM ota.broker_releases() ORDER BY sequence',
 SELECT ota.rollout_step(:r, 'start', NULL, 'controller'), pg_temp.open_stage(:r, 1), pg_temp.open_stage(:r, 2) \g /dev/null
 SELECT results_eq('SELECT device_id, release_id FROM ota.broker_claim(''broker'', 100) ORDER BY 1',
     format('VALUES (''mid-1'', %s::bigint), (''new-1'', %1$s), (''old-1'', %s), (''old-2'', %2$s)', :r20, :r15), 'the first stone, or the release itself');
-SELECT results_eq('SELECT target_version, step, final_version FROM ota.broker_read(ARRAY[''old-1'', ''mid-1'']) ORDER BY n', $$ VALUES ('1.5.0', true, '2.0.0'), ('2.0.0', false, '2.0.0') $$, 'what is expected of it');
+SELECT results_eq('SELECT target_version, step, final_version FROM ota.broker_updates(ARRAY[''old-1'', ''mid-1'']) ORDER BY n', $$ VALUES ('1.5.0', true, '2.0.0'), ('2.0.0', false, '2.0.0') $$, 'what is expected of it');
 SELECT results_eq('SELECT device_id, release_id FROM ota.broker_claims(''broker'') ORDER BY 1',
     format('VALUES (''mid-1'', %s::bigint), (''new-1'', %1$s), (''old-1'', %s), (''old-2'', %2$s)', :r20, :r15), 'which is what it would tell again without the database');
 SELECT is(detail ->> 'step', '1.5.0', 'written down') FROM ota.event WHERE kind = 'notified' AND device_id = 'old-1';

@@ -66,6 +66,14 @@ OTA_MUST_USE enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why
 OTA_MUST_USE enum ota_err pg_exec(struct pg *pg, const char *sql, int count,
 	const char *const *values, PGresult **result, struct ota_why *why);
 
+/*
+ * The same with parameters of any form: lengths and formats (0: text, whose length does not count; 1: binary, see pg_binary.h) as in
+ * PQexecParams().
+ */
+OTA_MUST_USE enum ota_err pg_exec_binary(struct pg *pg, const char *sql, int count,
+	const char *const *values, const int *lengths, const int *formats, PGresult **result,
+	struct ota_why *why);
+
 /* Run a script of several statements; their results are dropped. */
 OTA_MUST_USE enum ota_err pg_script(struct pg *pg, const char *sql, struct ota_why *why);
 
