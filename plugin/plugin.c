@@ -13,6 +13,7 @@
 #include "ota/store/pg.h"
 #include "ota/store/store.h"
 #include "ota/wire/change.h"
+#include "ota/wire/credentials.h"
 #include "ota/wire/keyring.h"
 #include "ota/wire/options.h"
 
@@ -103,6 +104,7 @@ static enum ota_err start(
 {
 	struct ota_why inner = { "" };
 	struct keyring *keyring = NULL;
+	struct credentials *credentials = NULL;
 	struct gate_links links = { .append = store_append,
 		.command = store_command,
 		.updating = store_updating,
@@ -114,10 +116,18 @@ static enum ota_err start(
 			why, "plugin_opt_trusted_keys %s: %s", plugin->options.trusted_keys, inner.text);
 		return err;
 	}
+	if (plugin->options.url_credentials
+		&& (err = credentials_read(plugin->options.url_credentials, &credentials, &inner))) {
+		keyring_free(keyring);
+		ota_why_set(
+			why, "plugin_opt_url_credentials %s: %s", plugin->options.url_credentials, inner.text);
+		return err;
+	}
 	plugin->changes = queue_new(CHANGES_MAX);
 	plugin->log = logring_new(LOG_LINES);
 	if (!plugin->changes || !plugin->log) {
 		keyring_free(keyring);
+		credentials_free(credentials);
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
@@ -130,8 +140,8 @@ static enum ota_err start(
 			"true, or plugin_opt_device_identity username (certificates: with use_identity_as_username true)");
 	}
 	/* Sessions are numbered from here on, see gate/session.c. */
-	err = store_start(&plugin->options, keyring, clock_wall_ms() << 12, plugin->changes,
-		plugin->log, &plugin->store, why);
+	err = store_start(&plugin->options, keyring, credentials, clock_wall_ms() << 12,
+		plugin->changes, plugin->log, &plugin->store, why);
 	if (err) {
 		return err;
 	}

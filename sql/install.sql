@@ -30,6 +30,10 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_mi
 \if :ota_missing
 \ir migrations/0005_sites_and_blackouts.sql
 \endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0006_fleet_urls.sql
+\endif
 
 \ir functions/000_drop_internal.sql
 \ir functions/add_blackout.sql
@@ -44,7 +48,9 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_mi
 \ir functions/broker_presence.sql
 \ir functions/broker_releases.sql
 \ir functions/broker_updating.sql
+\ir functions/broker_urls.sql
 \ir functions/cancel_rollout.sql
+\ir functions/clear_fleet_url.sql
 \ir functions/clear_windows.sql
 \ir functions/compare_releases.sql
 \ir functions/controller_act.sql
@@ -88,6 +94,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_mi
 \ir functions/retry_device.sql
 \ir functions/revoke_release.sql
 \ir functions/set_attributes.sql
+\ir functions/set_fleet_url.sql
 \ir functions/set_quarantine.sql
 \ir functions/set_retention.sql
 \ir functions/set_window.sql

@@ -102,6 +102,23 @@ int fleet_window(struct task *task)
 	return finish(task, "clear_windows", "fleet {fleet} may be told at any time");
 }
 
+int fleet_url(struct task *task)
+{
+	const bool given = cJSON_GetObjectItemCaseSensitive(task->members, "template") != NULL;
+	const bool clear = cJSON_GetObjectItemCaseSensitive(task->members, "clear") != NULL;
+
+	if (given == clear) {
+		(void)task_fail(
+			"fleet url needs a template, such as 'https://host/prefix{path}', or --clear");
+		return EXIT_USAGE;
+	}
+	if (!clear) {
+		return finish(task, "set_fleet_url", "fleet {fleet} downloads from {template}");
+	}
+	cJSON_DeleteItemFromObjectCaseSensitive(task->members, "clear");
+	return finish(task, "clear_fleet_url", "fleet {fleet} downloads where the manifest says");
+}
+
 /* The blackouts, as a table. */
 static int list_blackouts(struct task *task)
 {

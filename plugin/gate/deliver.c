@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/gate/address.h"
 #include "ota/gate/again.h"
 #include "ota/gate/control.h"
 #include "ota/gate/deliver_send.h"
@@ -184,6 +185,7 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 	};
 	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
 	struct notice_digest digest;
+	struct address address;
 	enum eligibility eligibility;
 	char *payload = NULL;
 	size_t length = 0;
@@ -224,7 +226,11 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 		return false;
 	}
 
-	err = notice_render(release->notice, offer->rollout, offer->attempt,
+	if (address_make(gate, offer, release->release->manifest, &address) != OTA_OK) {
+		undelivered(gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
+		return false;
+	}
+	err = notice_render(release->notice, address.url, offer->rollout, offer->attempt,
 		offer->stage == NULL ? "" : offer->stage, offer->deadline_ms, &payload, &length);
 	if (err == OTA_OK && (err = notice_digest(payload, length, &digest)) != OTA_OK) {
 		free(payload);
@@ -421,6 +427,9 @@ static void take(struct gate *gate, struct change *change)
 	case CHANGE_GATEWAYS:
 		via_set_gateways(&gate->via, change->text);
 		gate->via.known = true;
+		break;
+	case CHANGE_URLS:
+		address_take(gate, change);
 		break;
 	case CHANGE_ROLLOUT:
 		take_rollout(gate, change);

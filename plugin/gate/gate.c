@@ -244,6 +244,7 @@ void gate_stop(struct gate *gate)
 	blocks_stop(gate);
 	deliver_clear(&gate->deliver);
 	via_clear(&gate->via);
+	fleet_urls_free(gate->urls);
 	sessions_clear(&gate->sessions);
 	free(gate);
 }

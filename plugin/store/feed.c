@@ -36,14 +36,15 @@ static void warn_keys(struct feed *feed)
 	}
 }
 
-struct feed *feed_new(const struct options *options, struct keyring *keyring, struct queue *changes,
-	struct logring *log)
+struct feed *feed_new(const struct options *options, struct keyring *keyring,
+	struct credentials *credentials, struct queue *changes, struct logring *log)
 {
 	struct feed *feed = calloc(1, sizeof(*feed));
 
 	if (feed) {
 		feed->options = options;
 		feed->keyring = keyring;
+		feed->credentials = credentials;
 		feed->changes = changes;
 		feed->log = log;
 		warn_keys(feed);
@@ -71,6 +72,8 @@ void feed_free(struct feed *feed)
 		free(rollout);
 	}
 	keyring_free(feed->keyring);
+	credentials_free(feed->credentials);
+	free(feed->urls);
 	free(feed->gateways);
 	free(feed);
 }
@@ -82,7 +85,7 @@ static void note_key(void *context, const char *file, const char *reason)
 	logring_printf(feed->log, LOG_LEVEL_WARNING, "key %s is not used: %s", file, reason);
 }
 
-void feed_reload_keys(struct feed *feed, bool away)
+static void reload_keys(struct feed *feed, bool away)
 {
 	struct keyring *keyring = NULL;
 	struct ota_why why = { "" };
@@ -106,6 +109,12 @@ void feed_reload_keys(struct feed *feed, bool away)
 	if (away) {
 		feed_restore_releases(feed);
 	}
+}
+
+void feed_reload(struct feed *feed, bool away)
+{
+	reload_keys(feed, away);
+	feed_reload_credentials(feed, away);
 }
 
 enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why)

@@ -8,6 +8,7 @@
 #include "ota/store/feed.h"
 #include "ota/store/warm.h"
 #include "ota/wire/change.h"
+#include "ota/wire/credentials.h"
 #include "ota/wire/keyring.h"
 
 /* A release whose row this process has looked at. */
@@ -37,7 +38,10 @@ struct feed {
 	struct logring *log;
 	struct known_release *releases;
 	struct known_rollout *rollouts;
-	char *gateways; /* as last told to the gate, NULL: none */
+	char *gateways;                  /* as last told to the gate, NULL: none */
+	struct credentials *credentials; /* NULL: none */
+	char *urls;                      /* of fleets, as last told to the gate, NULL: none */
+	bool urls_stale;                 /* ... with other credentials */
 	uint64_t round;
 	uint64_t release_round;
 	struct warm *warm;      /* of the store */
@@ -47,6 +51,10 @@ struct feed {
 	size_t restored; /* ... so many of them are through */
 };
 
+/* Read the file of credentials again; `away` as in feed_reload(). */
+void feed_reload_credentials(struct feed *feed, bool away);
+/* Give the gate the fleets' URLs of before. */
+OTA_MUST_USE enum ota_err feed_restore_urls(struct feed *feed, struct ota_why *why);
 /* Give a change to the gate; it is freed on failure.  NULL counts as out of memory. */
 OTA_MUST_USE enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why);
 /* A new entry; NULL: no memory. */

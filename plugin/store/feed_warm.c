@@ -86,7 +86,7 @@ enum ota_err feed_claims(struct feed *feed, struct pg *pg, struct ota_why *why)
 	return OTA_OK;
 }
 
-enum ota_err feed_restore_gateways(struct feed *feed, struct ota_why *why)
+static enum ota_err restore_gateways(struct feed *feed, struct ota_why *why)
 {
 	struct warm_record record;
 	struct change *change;
@@ -105,6 +105,14 @@ enum ota_err feed_restore_gateways(struct feed *feed, struct ota_why *why)
 		feed->gateways = feed_copy(record.text);
 	}
 	return err;
+}
+
+void feed_restore_early(struct feed *feed)
+{
+	struct ota_why ignored;
+
+	(void)!restore_gateways(feed, &ignored);
+	(void)!feed_restore_urls(feed, &ignored);
 }
 
 /* Has a device answered, going by an event that the database has not seen?  Then it is not told again. */

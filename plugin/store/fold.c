@@ -16,6 +16,7 @@ enum {
 	RETELL_AFTER_RESTART_MS = 15000,
 	/* After a notice that could not leave for a passing reason. */
 	UNDELIVERED_PAUSE_MS = 5000,
+	NO_URL_PAUSE_MS = 30000, /* somebody has to repair something */
 };
 
 struct fold *fold_new(const char *broker, enum enroll enroll, int64_t session_floor)
@@ -293,6 +294,9 @@ static void fold_undelivered(struct fold *fold, struct fold_device *device,
 		if (device->session == device->facts.told_session) {
 			device->listening = 0;
 		}
+	} else if (strcmp(event->error, EVENT_URL_NOT_MADE) == 0) {
+		(void)snprintf(device->facts.error, sizeof(device->facts.error), "%s", event->error);
+		device->facts.not_before_ms = event->at_ms + NO_URL_PAUSE_MS;
 	} else {
 		device->facts.not_before_ms = event->at_ms + UNDELIVERED_PAUSE_MS;
 	}

@@ -155,6 +155,7 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	if (!err) {
 		err = feed_gateways(store->feed, &store->pg, why);
 	}
+	err = err ? err : feed_urls(store->feed, &store->pg, why);
 	do {
 		if (!err) {
 			err = feed_hand_out(store->feed, &store->pg, drained, &more, why);
@@ -289,13 +290,13 @@ static void *run(void *argument)
 		return NULL;
 	}
 	feed_set_warm(store->feed, store->warm);
-	(void)!feed_restore_gateways(store->feed, &why);
+	feed_restore_early(store->feed);
 	while (!atomic_load(&store->stopping)) {
 		int64_t limit = PASS_IDLE_MS;
 		bool paused = false;
 
 		if (atomic_exchange(&store->reload, false)) {
-			feed_reload_keys(store->feed, !store->pg.connection);
+			feed_reload(store->feed, !store->pg.connection);
 			store->eager = true;
 		}
 		if (!store->pg.connection && clock_mono_ms() >= store->retry_at) {
@@ -381,8 +382,8 @@ static enum ota_err start_thread(struct store *store, struct ota_why *why)
 }
 
 enum ota_err store_start(const struct options *options, struct keyring *keyring,
-	int64_t session_floor, struct queue *changes, struct logring *log, struct store **out,
-	struct ota_why *why)
+	struct credentials *credentials, int64_t session_floor, struct queue *changes,
+	struct logring *log, struct store **out, struct ota_why *why)
 {
 	struct store *store = calloc(1, sizeof(*store));
 	struct ota_why inner = { "" };
@@ -391,6 +392,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 
 	if (!store) {
 		keyring_free(keyring);
+		credentials_free(credentials);
 		ota_why_set(why, "out of memory");
 		return OTA_ERR_NOMEM;
 	}
@@ -424,7 +426,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 		ota_why_set(why, "plugin_opt_state_directory: %s", inner.text);
 		goto fail;
 	}
-	store->feed = feed_new(options, keyring, changes, log);
+	store->feed = feed_new(options, keyring, credentials, changes, log);
 	if (!store->feed) {
 		err = OTA_ERR_NOMEM;
 		ota_why_set(why, "out of memory");
@@ -441,6 +443,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 fail:
 	if (!store->feed) { /* which would own them */
 		keyring_free(keyring);
+		credentials_free(credentials);
 	}
 	store_free(store);
 	return err;

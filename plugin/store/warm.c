@@ -24,6 +24,7 @@ static size_t make_key(const struct warm_record *record, uint8_t key[KEY_MAX])
 	case WARM_OWNER:
 	case WARM_CONTACT:
 	case WARM_GATEWAYS:
+	case WARM_URLS:
 		return 1;
 	case WARM_RELEASE:
 	case WARM_ROLLOUT:

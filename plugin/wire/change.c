@@ -26,5 +26,6 @@ void change_free(struct change *change)
 	free(change->stage);
 	free(change->text);
 	release_free(change->release);
+	fleet_urls_free(change->urls);
 	free(change);
 }

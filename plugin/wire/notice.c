@@ -16,7 +16,9 @@ enum {
 
 struct notice_template {
 	size_t length;
-	char head[]; /* {"version":...,"rollout": and no further; not terminated */
+	size_t url;     /* where the manifest's URL begins in it ... */
+	size_t url_end; /* ... and ends */
+	char head[];    /* {"version":...,"rollout": and no further; not terminated */
 };
 
 static char *append(char *out, const char *text)
@@ -66,7 +68,12 @@ enum ota_err notice_template_make(const struct release *release, struct notice_t
 	}
 	at = notice->head;
 	for (size_t i = 0; i < before; i++) {
-		at = append(json_escape(before_size[i].value, append(at, before_size[i].start)), "\"");
+		at = append(at, before_size[i].start);
+		if (before_size[i].value == manifest->url) {
+			notice->url = (size_t)(at - notice->head);
+			notice->url_end = notice->url + json_escaped_length(manifest->url);
+		}
+		at = append(json_escape(before_size[i].value, at), "\"");
 	}
 	(void)snprintf(digits, sizeof(digits), "%" PRId64, manifest->size);
 	at = append(append(at, ",\"size\":"), digits);
@@ -89,13 +96,27 @@ void notice_template_free(struct notice_template *notice)
 	free(notice);
 }
 
-enum ota_err notice_render(const struct notice_template *notice, int64_t rollout, int32_t attempt,
-	const char *stage, int64_t deadline_ms, char **payload, size_t *length)
+/* The part that all share, with another URL when there is one; returns the end. */
+static char *copy_head(const struct notice_template *notice, const char *url, char *out)
+{
+	if (!url) {
+		memcpy(out, notice->head, notice->length);
+		return out + notice->length;
+	}
+	memcpy(out, notice->head, notice->url);
+	out = json_escape(url, out + notice->url);
+	memcpy(out, notice->head + notice->url_end, notice->length - notice->url_end);
+	return out + (notice->length - notice->url_end);
+}
+
+enum ota_err notice_render(const struct notice_template *notice, const char *url, int64_t rollout,
+	int32_t attempt, const char *stage, int64_t deadline_ms, char **payload, size_t *length)
 {
 	char numbers[96];
 	char deadline[TIME_TEXT_SIZE];
 	const char *label = stage ? stage : "";
-	size_t room = notice->length + json_escaped_length(label) + NOTICE_FIXED_ROOM;
+	size_t room = notice->length + (url ? json_escaped_length(url) : 0) + json_escaped_length(label)
+		+ NOTICE_FIXED_ROOM;
 	char *text = NULL;
 	char *at = NULL;
 
@@ -110,8 +131,7 @@ enum ota_err notice_render(const struct notice_template *notice, int64_t rollout
 	(void)snprintf(numbers, sizeof(numbers), "%" PRId64 ",\"attempt\":%" PRId32 ",\"stage\":\"",
 		rollout, attempt);
 	time_format_rfc3339(deadline_ms, deadline);
-	memcpy(text, notice->head, notice->length);
-	at = append(text + notice->length, numbers);
+	at = append(copy_head(notice, url, text), numbers);
 	at = append(json_escape(label, at), "\",\"deadline\":\"");
 	at = append(append(at, deadline), "\"}");
 	*at = '\0';

@@ -35,6 +35,8 @@ static const struct option_row rows[] = {
 		option_signature_policy, offsetof(struct options, signature_policy), false },
 	{ { "signature_threshold", "1", "an integer from 1 to 16", false }, option_threshold,
 		offsetof(struct options, signature_threshold), false },
+	{ { "url_credentials", "", "an absolute path", false }, option_absolute_path,
+		offsetof(struct options, url_credentials), false },
 	{ { "device_identity", "clientid", "clientid or username", false }, option_device_identity,
 		offsetof(struct options, device_identity), false },
 	{ { "enroll", "auto", "auto or known", false }, option_enroll, offsetof(struct options, enroll),
@@ -274,6 +276,7 @@ void options_free(struct options *options)
 	}
 	free(options->database);
 	free(options->trusted_keys);
+	free(options->url_credentials);
 	free(options->state_directory);
 	free(options->broker_name);
 	free(options->firmware_directory);

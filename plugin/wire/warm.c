@@ -111,6 +111,7 @@ static bool is_complete(const struct warm_record *record)
 	case WARM_CONTACT:
 		return !record->gone && record->at_ms > 0;
 	case WARM_GATEWAYS:
+	case WARM_URLS:
 		return !record->gone && record->text;
 	case WARM_RELEASE:
 		return record->id > 0

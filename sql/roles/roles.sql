@@ -14,7 +14,7 @@ DO $$
 DECLARE
     for_brokers    constant text := '^(broker|controller)_|^rollout_(step|supersede_others)$';
     for_operators  constant text := '^(add_release|push_release|revoke_release|define_plan|preview_rollout|retry_device|set_window|clear_windows'
-                                 || '|(add|remove)_blackout|limit_fleet|set_attributes'
+                                 || '|(add|remove)_blackout|limit_fleet|(set|clear)_fleet_url|set_attributes'
                                  || '|(preview|start)_fallback|unquarantine_device|set_quarantine'
                                  || '|(start|pause|resume|halt|cancel|advance)_rollout|assign_(device|gateway)|(un)?pin_(device|fleet))$';
     for_viewers    constant text := '^(preview_(rollout|fallback)|verify_audit|(window|blackout)_state|compare_releases)$';

@@ -30,6 +30,9 @@ SELECT u.device_id, d.fleet::text AS fleet, d.hardware, d.attributes ->> 'site' 
            WHEN h.blackout_until IS NOT NULL THEN 'a blackout lasts until ' || h.blackout_until
            WHEN NOT h.open THEN 'the update window is closed until ' || coalesce(h.next_change::text, 'somebody changes it')
            WHEN u.granted_at IS NOT NULL THEN 'it is told next, by broker ' || coalesce(u.broker, d.broker, '(unknown)')
+           WHEN u.error = 'URL_NOT_MADE' THEN 'no URL can be made for it'
+                || coalesce(': ' || (SELECT e.detail ->> 'reason' FROM ota.event e WHERE e.device_id = u.device_id AND e.kind = 'undelivered'
+                                      ORDER BY e.at DESC, e.event_id DESC LIMIT 1), '')
            WHEN u.not_before > now() THEN 'it asked to wait until ' || date_trunc('second', u.not_before)
            WHEN o.rollout_id IS NOT NULL THEN 'rollout ' || o.rollout_id || ' is updating it'
            WHEN g.busy >= f.max_per_gateway THEN format('its gateway %s has %s devices being updated, %s at most', d.gateway, g.busy, f.max_per_gateway)

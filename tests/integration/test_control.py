@@ -147,6 +147,12 @@ BAD = [
     ("limit_fleet", {"fleet": "nowhere", "max_per_site": 1, "reason": "x"}, "nowhere"),
     ("limit_fleet", {"fleet": "default", "max_per_gateway": 0, "reason": "x"}, "max_per_gateway is 0"),
     ("limit_fleet", {"fleet": "default", "max_per_site": 1}, 'needs the member "reason"'),
+    ("set_fleet_url", {"fleet": "nowhere", "template": "https://h{path}", "reason": "x"}, "nowhere"),
+    ("set_fleet_url", {"fleet": "default", "template": "https://h", "reason": "x"}, 'template "https://h" is not acceptable'),
+    ("set_fleet_url", {"fleet": "default", "template": "https://h{path}", "credential": "ghost", "reason": "x"}, '"ghost" on broker'),
+    ("set_fleet_url", {"fleet": "default", "template": "https://h{path}"}, 'needs the member "reason"'),
+    ("clear_fleet_url", {"fleet": "nowhere", "reason": "x"}, "nowhere"),
+    ("clear_fleet_url", {"fleet": "default"}, 'needs the member "reason"'),
     ("set_attributes", {"device_id": "ghost", "attributes": {}}, "ghost"),
     ("set_attributes", {"device_id": "dev-001", "attributes": {"site": 7}}, "the site is 7"),
     ("set_attributes", {"device_id": "dev-001", "attributes": "x"}, "an object or a list"),
@@ -254,6 +260,10 @@ def test_pins_windows_and_gateways(office, alice):
     assert alice.ask("limit_fleet", fleet="default", max_per_gateway=2, max_per_site=5, reason="docks") == {}
     shown = alice.ask("show_fleet", fleet="default")
     assert (shown["max_per_gateway"], shown["max_per_site"]) == (2, 5)
+    assert alice.ask("set_fleet_url", fleet="default", template="https://fw.example.com/a{path}", reason="own server") == {}
+    assert alice.ask("show_fleet", fleet="default")["url_template"] == "https://fw.example.com/a{path}"
+    assert alice.ask("clear_fleet_url", fleet="default", reason="back") == {}
+    assert alice.ask("show_fleet", fleet="default")["url_template"] is None
     assert alice.ask("set_attributes", device_id="dev-001", attributes={"site": "munich"}) == {"attributes": {"site": "munich"}}
     until = office.db.value("SELECT date_trunc('minute', now() + interval '1 hour')")
     blackout = alice.ask("add_blackout", from_at="2026-01-01T00:00:00Z", until_at=until.isoformat(), reason="peak")["blackout_id"]

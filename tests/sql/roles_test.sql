@@ -51,8 +51,8 @@ CREATE FUNCTION pg_temp.callable(role text) RETURNS text LANGUAGE sql AS $$
 $$;
 SELECT is(pg_temp.callable('ota_viewer'), 'blackout_state compare_releases preview_fallback preview_rollout verify_audit window_state', 'what a viewer may call');
 SELECT is(replace(pg_temp.callable('ota_operator'), 'assign_gateway ', ''),
-          'add_blackout add_release advance_rollout assign_device blackout_state cancel_rollout clear_windows compare_releases define_plan halt_rollout limit_fleet pause_rollout pin_device'
-          || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_quarantine set_window start_fallback start_rollout unpin_device unpin_fleet unquarantine_device verify_audit window_state',
+          'add_blackout add_release advance_rollout assign_device blackout_state cancel_rollout clear_fleet_url clear_windows compare_releases define_plan halt_rollout limit_fleet pause_rollout pin_device'
+          || ' pin_fleet preview_fallback preview_rollout push_release remove_blackout resume_rollout retry_device revoke_release set_attributes set_fleet_url set_quarantine set_window start_fallback start_rollout unpin_device unpin_fleet unquarantine_device verify_audit window_state',
           'what an operator may call');
 SELECT ok(pg_temp.callable('ota_plugin') ~ 'broker_claim.*broker_write.*controller_grant.*rollout_step', 'what a broker may call');
 SELECT is(string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname), 'rollout_step rollout_supersede_others', 'and what else, beyond what operators may: no helper')
@@ -83,6 +83,7 @@ SELECT is(pg_temp.tried('ota_operator', statement), 'ok', 'operator: ' || left(s
     (11, $$SELECT ota.set_window('north', 'Europe/Berlin', ARRAY['mon'], '01:00', '05:00')$$),
     (12, $$SELECT ota.clear_windows('north')$$),
     (19, $$SELECT ota.limit_fleet('north', 2, 5, 'test')$$), (20, $$SELECT ota.set_attributes('dev-2', '{"site": "dock"}')$$),
+    (21, $$SELECT ota.set_fleet_url('north', 'https://fw.example.com{path}', reason => 'test'), ota.clear_fleet_url('north', 'test')$$),
     (18, $$SELECT ota.remove_blackout(ota.add_blackout('north', now(), now() + interval '1 hour', 'test'), 'test')$$),
     (13, $$SELECT ota.pin_device('dev-2', '1.0.0', 'test')$$),
     (14, $$SELECT ota.unpin_device('dev-2')$$),

@@ -14,3 +14,4 @@ int plan_define(struct task *task);
 int rollout_watch(struct task *task);
 int fleet_window(struct task *task);
 int fleet_blackout(struct task *task);
+int fleet_url(struct task *task);

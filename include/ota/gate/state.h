@@ -75,6 +75,8 @@ struct gate {
 	struct again again;
 	struct via via;
 	struct blocks *blocks; /* NULL: no images are served in blocks */
+	struct fleet_urls *urls; /* NULL: none */
+	int64_t url_logged_us;   /* 0: never */
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];
 	struct limit_kept limits; /* of reports, of clients that are away */

@@ -16,23 +16,24 @@
 #include "ota/store/outbox.h"
 #include "ota/store/pg.h"
 #include "ota/store/warm.h"
+#include "ota/wire/credentials.h"
 #include "ota/wire/options.h"
 
 struct feed;
 
-/* `keyring` becomes the feed's. */
+/* `keyring` and `credentials` (NULL: none) become the feed's. */
 OTA_MUST_USE struct feed *feed_new(const struct options *options, struct keyring *keyring,
-	struct queue *changes, struct logring *log);
+	struct credentials *credentials, struct queue *changes, struct logring *log);
 void feed_free(struct feed *feed);
 
-/* Read the key directory again (SIGHUP).  A directory that cannot be read changes nothing but is logged.
+/* Read the key directory and the credentials again (SIGHUP).  What cannot be read changes nothing but is logged.
  * `away`: the database is; what is kept of the releases is verified again at once. */
-void feed_reload_keys(struct feed *feed, bool away);
+void feed_reload(struct feed *feed, bool away);
 
 /* What to keep things in; to be called once, before anything else, by the store's thread.  It outlives the feed's work. */
 void feed_set_warm(struct feed *feed, struct warm *warm);
-/* Give the gate the gateways of before. */
-OTA_MUST_USE enum ota_err feed_restore_gateways(struct feed *feed, struct ota_why *why);
+/* Give the gate the gateways and the fleets' URLs of before. */
+void feed_restore_early(struct feed *feed);
 /*
  * The database is away at the start: give the gate the releases (verified again) and rollouts of before, and prepare to give it the
  * devices that were told and, going by the reports that wait in the outbox, have not answered.
@@ -49,6 +50,8 @@ OTA_MUST_USE enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct
 OTA_MUST_USE enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why);
 /* Tell the gate which clients may speak for other devices, when that has changed. */
 OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why);
+/* Tell the gate the fleets' URLs when they have changed, and the database which credentials are here. */
+OTA_MUST_USE enum ota_err feed_urls(struct feed *feed, struct pg *pg, struct ota_why *why);
 /*
  * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.  again: devices that came back
  * without a sign of having started, too; only when all events so far are in the tables, where that sign would be.

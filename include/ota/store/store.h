@@ -13,6 +13,7 @@
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
 #include "ota/wire/control.h"
+#include "ota/wire/credentials.h"
 #include "ota/wire/keyring.h"
 #include "ota/wire/options.h"
 
@@ -20,11 +21,12 @@ struct store;
 
 /*
  * Open the outbox and start the thread.  PostgreSQL being away is no error.  `options`, `changes` and `log` outlive the store;
- * `keyring` becomes the store's in any case.  `session_floor`: see fold_new().
+ * `keyring` and `credentials`
+ * (NULL: none) become the store's in any case.  `session_floor`: see fold_new().
  */
 OTA_MUST_USE enum ota_err store_start(const struct options *options, struct keyring *keyring,
-	int64_t session_floor, struct queue *changes, struct logring *log, struct store **store,
-	struct ota_why *why);
+	struct credentials *credentials, int64_t session_floor, struct queue *changes,
+	struct logring *log, struct store **store, struct ota_why *why);
 
 /* Keep one event record; the signature of gate_links.append, `store` being the context. */
 OTA_MUST_USE enum ota_err store_append(void *store, const uint8_t *record, size_t length);
@@ -41,7 +43,7 @@ OTA_MUST_USE enum ota_err store_command(void *store, struct control_request *req
  */
 OTA_MUST_USE enum ota_err store_updating(void *store, const char *device, int64_t session);
 
-/* Read the key directory again, soon; `store` is a struct store. */
+/* Read the key directory and the credentials again, soon; `store` is a struct store. */
 void store_reload(void *store);
 
 /* Write what is left if PostgreSQL takes it within two seconds, end the thread, free.  NULL does nothing. */

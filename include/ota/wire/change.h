@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "ota/base/error.h"
+#include "ota/wire/fleet_url.h"
 #include "ota/wire/release.h"
 
 enum change_kind {
@@ -26,6 +27,7 @@ enum change_kind {
 	CHANGE_PUSHED,   /* what became of an update that a back end published */
 	CHANGE_GATEWAYS, /* all clients that may speak for other devices */
 	CHANGE_UPDATING, /* whether a device's update is going on, as it was asked */
+	CHANGE_URLS,     /* the URLs of all fleets that have one */
 	CHANGE_CLAIM, /* as OFFER, of a device that was told before this start: to be told again only while the database is away */
 };
 
@@ -56,6 +58,7 @@ struct change {
 	bool serves; /* ROLLOUT: devices that were told of it may go on with their updates */
 	int64_t value;           /* METRIC; UPDATING: the number of the session that asked */
 	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
+	struct fleet_urls *urls; /* URLS: the same */
 };
 
 /* A zeroed change of this kind, the caller's until it is queued; NULL: no memory. */

@@ -13,6 +13,9 @@
 #include "ota/base/error.h"
 #include "ota/rules/report.h"
 
+/* `error` of an EVENT_UNDELIVERED for which no URL could be made; it also stands in ota.device_update.error. */
+#define EVENT_URL_NOT_MADE "URL_NOT_MADE"
+
 enum {
 	EVENT_RECORD_MAX = 16384
 };

@@ -26,12 +26,13 @@ void notice_template_free(struct notice_template *notice);
 
 /*
  * One device's notice, members in the contract's order: version, url, sha256, size, releaseNotes, signature, manifest (these three
- * only where there are any), rollout, attempt, stage, deadline.  `stage` valid UTF-8 (NULL: empty), `deadline_ms` since the epoch, written in
- * whole seconds, rounded down.  *payload is malloc'ed, terminated, *length without the zero.  OTA_ERR_NOMEM; OTA_ERR_FULL: it would
+ * only where there are any), rollout, attempt, stage, deadline.  `url` NULL: the manifest's.  `stage` valid UTF-8 (NULL: empty), `deadline_ms` since
+ * the epoch, written in whole seconds, rounded down.  *payload is malloc'ed, terminated, *length without the zero.  OTA_ERR_NOMEM; OTA_ERR_FULL: it would
  * be larger than NOTICE_PAYLOAD_MAX.
  */
-OTA_MUST_USE enum ota_err notice_render(const struct notice_template *notice, int64_t rollout,
-	int32_t attempt, const char *stage, int64_t deadline_ms, char **payload, size_t *length);
+OTA_MUST_USE enum ota_err notice_render(const struct notice_template *notice, const char *url,
+	int64_t rollout, int32_t attempt, const char *stage, int64_t deadline_ms, char **payload,
+	size_t *length);
 
 /* {"action":"cancel","rollout":17,"version":"1.5.0"}; malloc'ed, terminated.  OTA_ERR_NOMEM. */
 OTA_MUST_USE enum ota_err notice_render_recall(

@@ -40,6 +40,7 @@ struct option_pair {
 struct options {
 	char *database;
 	char *trusted_keys;
+	char *url_credentials; /* a file; NULL: none */
 	enum signature_policy signature_policy;
 	int32_t signature_threshold; /* 1..16 */
 	enum device_identity device_identity;

@@ -25,7 +25,8 @@ enum warm_kind {
 	WARM_RELEASE, /* id and the columns of ota.release, to be verified again; text: the envelope; signature: as hex */
 	WARM_ROLLOUT, /* id; live: its notices may be delivered, at_ms: until then (0: no end) */
 	WARM_CLAIM, /* device: is told of rollout id, attempt, at_ms: its deadline; and the facts for the last check */
-	WARM_KIND_MAX = WARM_CLAIM
+	WARM_URLS, /* text: the URLs of fleets, as fleet_urls_parse() takes them */
+	WARM_KIND_MAX = WARM_URLS
 };
 
 /* Strings are views; NULL: none, which is not the same as "". */

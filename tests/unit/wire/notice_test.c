@@ -31,7 +31,7 @@ static char *render(const char *notes, const char *signature, const char *envelo
 	manifest_free(release.manifest);
 	free(signature_copy);
 	free(envelope_copy);
-	assert_int_equal(notice_render(notice, 17, 1, stage, DEADLINE, &payload, length), OTA_OK);
+	assert_int_equal(notice_render(notice, NULL, 17, 1, stage, DEADLINE, &payload, length), OTA_OK);
 	notice_template_free(notice);
 	return payload;
 }
@@ -96,7 +96,8 @@ static void largest_values_fit(void **state)
 		OTA_OK);
 	assert_int_equal(notice_template_make(&release, &notice), OTA_OK);
 	assert_int_equal(
-		notice_render(notice, INT64_MIN, INT32_MIN, stage, INT64_MAX, &payload, &length), OTA_OK);
+		notice_render(notice, NULL, INT64_MIN, INT32_MIN, stage, INT64_MAX, &payload, &length),
+		OTA_OK);
 	assert_int_equal(length, strlen(payload));
 	assert_non_null(strstr(payload, "\"rollout\":-9223372036854775808,\"attempt\":-2147483648,"));
 	assert_non_null(strstr(payload, "\"deadline\":\"9999-12-31T23:59:59Z\"}"));
@@ -119,7 +120,7 @@ static void notices_that_are_too_large_are_not_made(void **state)
 		manifest_from_columns("1.5.0", 1, "https://h", DIGEST, 1, NULL, &release.manifest, NULL),
 		OTA_OK);
 	assert_int_equal(notice_template_make(&release, &notice), OTA_OK);
-	assert_int_equal(notice_render(notice, 1, 1, "s", 0, &payload, &length), OTA_ERR_FULL);
+	assert_int_equal(notice_render(notice, NULL, 1, 1, "s", 0, &payload, &length), OTA_ERR_FULL);
 	assert_null(payload);
 	manifest_free(release.manifest);
 	notice_template_free(notice);

@@ -437,7 +437,7 @@ static void test_the_documentation_is_the_table(void **state)
 	const struct option_doc *docs = options_docs(&count);
 
 	(void)state;
-	assert_int_equal(count, 21);
+	assert_int_equal(count, 22);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(strlen(docs[i].name) > 0 && strlen(docs[i].accepted) > 0);
 		for (size_t j = 0; j < i; j++) {

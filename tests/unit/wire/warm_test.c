@@ -79,6 +79,8 @@ static void test_incomplete(void **state)
 		{ { .kind = WARM_CONTACT }, false },
 		{ { .kind = WARM_GATEWAYS, .text = "" }, true },
 		{ { .kind = WARM_GATEWAYS }, false },
+		{ { .kind = WARM_URLS, .text = "" }, true },
+		{ { .kind = WARM_URLS }, false },
 		{ { .kind = WARM_RELEASE, .id = 1, .gone = true }, true },
 		{ { .kind = WARM_RELEASE, .id = 1 }, false },
 		{ { .kind = WARM_RELEASE, .id = 1, .version = "1", .url = "u", .sha256 = "s" }, true },

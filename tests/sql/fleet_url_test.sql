@@ -1,0 +1,57 @@
+-- Where a fleet downloads: ota.set_fleet_url, ota.clear_fleet_url, and what brokers read of it.
+\ir lib/helpers.sql
+SELECT no_plan();
+
+SELECT pg_temp.devices('f', 'dev', 2, '1.0.0'), pg_temp.devices('g', 'gev', 1, '1.0.0') \g /dev/null
+INSERT INTO ota.broker (broker, started_at, alive_at, plugin) VALUES ('b1', now(), now(), '1'), ('b2', now(), now(), '1'), ('gone', now(), now() - interval '1 hour', '1');
+
+-- Bad input -----------------------------------------------------------------------------------------------------------
+SELECT throws_ok(format('SELECT ota.set_fleet_url(%s)', given), code, message, message) FROM (VALUES
+    ('NULL, ''https://h{path}'', reason => ''x''', '22023', 'the fleet is missing'),
+    ('''nowhere'', ''https://h{path}'', reason => ''x''', 'P0002', 'there is no fleet "nowhere"'),
+    ('''f'', ''https://h{path}''', '22023', 'the reason is missing'),
+    ('''f'', NULL, reason => ''x''', '22023', 'the template is missing'), ('''f'', ''  '', reason => ''x''', '22023', 'the template is missing'),
+    ('''f'', ''https://h{path}'', ''a b'', ''x''', '22023', '"a b" cannot name a credential'),
+    ('''f'', ''https://h{path}'', ''fw'', ''x''', 'P0002', 'there is no credential "fw" on broker b1, b2'),
+    ('''f'', ''https://'' || repeat(''h'', 600) || ''{path}'', reason => ''x''', '22023', 'template "https://' || repeat('h', 192) || '" is not acceptable')) AS c (given, code, message);
+-- The same list as in tests/unit/wire/fleet_url_test.c.
+SELECT throws_ok(format('SELECT ota.set_fleet_url(''f'', %L, reason => ''x'')', template), '22023', format('template "%s" is not acceptable', template), template)
+  FROM unnest(ARRAY['ftp://h{path}', 'HTTPS://h{path}', 'https://{path}', 'https:///a{path}', 'https://H{path}', 'https://-h{path}', 'https://h.{path}',
+    'https://u@h{path}', 'https://[::1]{path}', 'https://h:{path}', 'https://h:0{path}', 'https://h:08{path}', 'https://h:65536{path}', 'https://h:123456{path}',
+    'https://h:8o{path}', 'https://h', 'https://h/a', 'https://h{path}x', 'https://h{path}?a=b', 'https://h{path}{path}', 'https://h/{path}', 'https://h/a/{path}',
+    'https://h//a{path}', 'https://h/a%20b{path}', 'https://h/./a{path}', 'https://h/a/..{path}', 'https://h/a?b{path}', 'https://ha_b{path}', '{path}', 'https://',
+    E'https://h\n{path}', E'https://h/a\t{path}']) AS template;
+SELECT lives_ok(format('SELECT ota.set_fleet_url(''f'', %L, reason => ''x'')', template), template)
+  FROM unnest(ARRAY['https://fw.example.com{path}', 'http://10.0.0.1:9000/bucket{path}', 'https://h:443/a/b.c_d~e-F{path}', 'https://h:65535/...{path}', ' https://h{path} ']) AS template;
+SELECT throws_ok(format('SELECT ota.clear_fleet_url(%s)', given), code, message, message) FROM (VALUES
+    ('NULL, ''x''', '22023', 'the fleet is missing'), ('''nowhere'', ''x''', 'P0002', 'there is no fleet "nowhere"'),
+    ('''f''', '22023', 'the reason is missing')) AS c (given, code, message);
+
+-- Credentials ---------------------------------------------------------------------------------------------------------
+SELECT is(ota.broker_urls('b1', '{fw,lab}'), E'f\thttps://h{path}\t', 'a broker says which credentials it has, and reads the URLs');
+SELECT throws_ok('SELECT ota.set_fleet_url(''f'', ''https://h{path}'', ''fw'', ''x'')', 'P0002', 'there is no credential "fw" on broker b2', 'every broker that is alive needs it');
+SELECT is(ota.broker_urls('b2', '{fw}'), E'f\thttps://h{path}\t', 'the other one has it too');
+SELECT ota.set_fleet_url('f', 'https://b.example.com{path}', 'fw', 'private') \g /dev/null
+SELECT ota.set_fleet_url('g', 'https://c.example.com/x{path}', reason => 'close by') \g /dev/null
+SELECT is(ota.broker_urls('b1', '{fw}'), E'f\thttps://b.example.com{path}\tfw\ng\thttps://c.example.com/x{path}\t', 'all of them');
+SELECT is(url_credentials, '{fw}', 'what it no longer has is gone') FROM ota.broker WHERE broker = 'b1';
+SELECT ota.broker_urls('b1', NULL) \g /dev/null
+SELECT is(url_credentials, '{}', 'none at all') FROM ota.broker WHERE broker = 'b1';
+SELECT is(detail - 'by', '{"fleet": "f", "template": "https://b.example.com{path}", "credential": "fw", "former_template": "https://h{path}", "former_credential": null, "reason": "private"}', 'written down')
+  FROM ota.event WHERE kind = 'fleet_url_set' AND detail ->> 'fleet' = 'f' ORDER BY event_id DESC LIMIT 1;
+SELECT ota.clear_fleet_url('f', 'public again') \g /dev/null
+SELECT results_eq('SELECT url_template, url_credential FROM ota.fleet WHERE fleet = ''f''', 'VALUES (NULL::text, NULL::text)', 'cleared');
+SELECT ota.clear_fleet_url('f', 'twice'), ota.clear_fleet_url('g', 'too') \g /dev/null
+SELECT is(ota.broker_urls('b1', '{}'), NULL, 'none has one');
+SELECT is(count(*), 3::bigint, 'written down') FROM ota.event WHERE kind = 'fleet_url_cleared';
+SELECT throws_ok('UPDATE ota.fleet SET url_credential = ''fw''', '23514', NULL, 'a credential without a template is none');
+
+-- What an operator sees of a device for which no URL can be made ----------------------------------------------------------
+SELECT pg_temp.release('1.5.0', 15) \g /dev/null
+SELECT ota.start_rollout('f', '1.5.0') AS a \gset
+SELECT ota.rollout_step(:a, 'start', NULL, 'controller') \g /dev/null
+SELECT ota.controller_open_stage(:a, 1, 2, 2) \g /dev/null
+UPDATE ota.device_update SET error = 'URL_NOT_MADE', not_before = now() + interval '30 seconds' WHERE device_id = 'dev-1';
+SELECT ota.event_append('b1', NULL, '{dev-1}', ARRAY[:a], '{undelivered}', '{"{\"reason\": \"this broker has no credential\"}"}') \g /dev/null
+SELECT is(reason, 'no URL can be made for it: this broker has no credential', 'the reason') FROM ota.stuck_devices WHERE device_id = 'dev-1';
+SELECT * FROM finish();
