@@ -160,10 +160,10 @@ static void progress(uint64_t received)
 
 /* --- an update, until the reboot --- */
 
-static void postpone(const char *why)
+static void postpone(const char *why, uint64_t seconds)
 {
 	/* What has been downloaded is kept for the next attempt. */
-	(void)report("DEFERRED", why, "retryAfter", settings->defer_seconds, 0);
+	(void)report("DEFERRED", why, "retryAfter", seconds, 0);
 	journal_forget(&journal);
 }
 
@@ -193,7 +193,7 @@ static void work(const char *code)
 	quarter = 0;
 	interrupt = INTERRUPT_NONE;
 	if (!code && (wait = platform_not_ready()) != NULL) {
-		postpone(wait);
+		postpone(wait, settings->defer_seconds);
 		return;
 	}
 	if (!code) {
@@ -207,7 +207,11 @@ static void work(const char *code)
 		code = notice_verify_file(&notice);
 	}
 	if (!code && (wait = platform_not_ready()) != NULL) { /* it may have become busy meanwhile */
-		postpone(wait);
+		postpone(wait, settings->defer_seconds);
+		return;
+	}
+	if (code && strcmp(code, "URL_EXPIRED") == 0) {
+		postpone(code, 1);
 		return;
 	}
 	if (!code && poll()) {

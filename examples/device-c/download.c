@@ -137,21 +137,25 @@ static uint64_t back_off_ms(const struct config *config, uint64_t failures)
 static void fill(const struct config *config)
 {
 	static const struct source_callbacks callbacks = { on_answer, on_data, on_wait };
+	const uint64_t at_first = received;
+	uint64_t most = received;
 	uint64_t failures = 0;
 
 	while (!problem && received < wanted->size) {
-		const uint64_t before = received;
 		enum source_result result =
 			source_fetch(wanted->url, received, validator, hooks->wake(), &callbacks);
 
 		if (problem || received == wanted->size) {
 			return;
 		}
-		/* Slow progress is progress; only a row of attempts without any is given up. */
-		failures = received > before ? 1 : failures + 1;
+		/* Slow progress is progress; only a row of attempts without any is given up.  Starting over is none. */
+		failures = received > most ? 1 : failures + 1;
+		most = received > most ? received : most;
 		printf("download: broken after %llu of %llu bytes\n", (unsigned long long)received,
 			(unsigned long long)wanted->size);
-		if (failures >= config->download_tries || result == SOURCE_REFUSED) {
+		if (result == SOURCE_REFUSED && received > at_first) {
+			problem = "URL_EXPIRED"; /* it was good for a while: a new notice has a new one */
+		} else if (failures >= config->download_tries || result == SOURCE_REFUSED) {
 			problem = "DOWNLOAD_FAILED";
 		} else {
 			wait_ms(back_off_ms(config, failures));
@@ -194,7 +198,8 @@ const char *download_run(const struct config *config, const struct notice *notic
 		problem = "SLOT_WRITE_FAILED";
 	}
 	/* What the network did not deliver may still come; what is wrong must not be kept. */
-	if (problem && problem[0] && strcmp(problem, "DOWNLOAD_FAILED") != 0) {
+	if (problem && problem[0] && strcmp(problem, "DOWNLOAD_FAILED") != 0
+		&& strcmp(problem, "URL_EXPIRED") != 0) {
 		platform_part_remove();
 	}
 	return problem;

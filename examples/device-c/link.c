@@ -19,31 +19,49 @@ static const struct config *settings;
 static char inbox[INBOX][NOTICE_MAX + 2]; /* one more: too long is seen, and answered */
 static size_t sizes[INBOX];
 static unsigned first, waiting, session;
-static bool up, started;
+static bool up, started, refused;
 static int acknowledged;
 static uint64_t retry_at, pause_ms = 1000;
 
-static void on_connect(struct mosquitto *m, void *user, int code)
+/* A thousand devices that lose one broker must not come back in the same second. */
+static void set_retry(void)
+{
+	retry_at = platform_now_ms() + pause_ms / 2 + platform_random() % pause_ms;
+	pause_ms = pause_ms * 2 < pause_max_ms ? pause_ms * 2 : pause_max_ms;
+}
+
+static void listen(void)
 {
 	char topic[sizeof(config_text) + 32] = "";
 
-	(void)user;
+	/* The fleet's topic also enrols a device that the broker does not know. */
+	(void)snprintf(topic, sizeof(topic), "%s/%s/ota/available",
+		settings->fleet[0] ? "fleet" : "devices",
+		settings->fleet[0] ? settings->fleet : settings->device_id);
+	refused = false;
+	(void)mosquitto_subscribe(client, NULL, topic, 1);
+}
+
+static void on_connect(struct mosquitto *m, void *user, int code)
+{
+	(void)m, (void)user;
 	if (code != 0) {
 		printf("the broker refuses the connection: %s\n", mosquitto_connack_string(code));
 		return;
 	}
-	if (settings
-			->fleet[0]) { /* the fleet's topic also enrols a device that the broker does not know */
-		(void)snprintf(topic, sizeof(topic), "fleet/%s/ota/available", settings->fleet);
-	} else {
-		(void)snprintf(topic, sizeof(topic), "devices/%s/ota/available", settings->device_id);
-	}
-	(void)mosquitto_subscribe(m, NULL, topic, 1);
+	listen();
 }
 
 static void on_subscribe(struct mosquitto *m, void *user, int mid, int count, const int *granted)
 {
-	(void)m, (void)user, (void)mid, (void)count, (void)granted;
+	(void)m, (void)user, (void)mid;
+	if (count < 1 || granted[0] >= 0x80) {
+		printf("the broker refuses the subscription (0x%02x), trying again\n",
+			count < 1 ? 0u : (unsigned)granted[0]);
+		refused = true;
+		set_retry();
+		return;
+	}
 	up = true; /* only now: a device that reports before it listens may miss its notice */
 	session++;
 	pause_ms = 1000;
@@ -115,9 +133,7 @@ void link_close(void)
 
 static void connect_again(void)
 {
-	/* A thousand devices that lose one broker must not come back in the same second. */
-	retry_at = platform_now_ms() + pause_ms / 2 + platform_random() % pause_ms;
-	pause_ms = pause_ms * 2 < pause_max_ms ? pause_ms * 2 : pause_max_ms;
+	set_retry();
 	int code = started
 		? mosquitto_reconnect(client)
 		: mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
@@ -132,6 +148,9 @@ static void connect_again(void)
 void link_service(uint64_t ms)
 {
 	if (mosquitto_loop(client, (int)ms, 1) == MOSQ_ERR_SUCCESS) {
+		if (refused && platform_now_ms() >= retry_at) {
+			listen();
+		}
 		return;
 	}
 	up = false;

@@ -275,6 +275,28 @@ static bool read_time(const cJSON *manifest, const char *name, time_t *when)
 	return true;
 }
 
+/* What of a URL is signed: its path. */
+static const char *path_of(const char *url, size_t *length)
+{
+	const char *host = strstr(url, "://");
+	const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : "";
+
+	*length = strcspn(path, "?#");
+	return path;
+}
+
+/* A fleet may have a server or a bucket of its own: another host, something before the path, a query behind it. */
+static bool is_place_of(const char *told, const char *signed_url)
+{
+	size_t length = 0;
+	size_t told_length = 0;
+	const char *path = path_of(signed_url, &length);
+	const char *told_path = path_of(told, &told_length);
+
+	return length > 0 && told_length >= length
+		&& memcmp(told_path + told_length - length, path, length) == 0;
+}
+
 static const char *check_manifest(
 	const cJSON *manifest, struct notice *notice, const struct config *config, uint64_t newest)
 {
@@ -291,7 +313,7 @@ static const char *check_manifest(
 		|| !decode_sha256(json_text(manifest, "sha256"), sha256)
 		|| memcmp(sha256, notice->sha256, sizeof(sha256)) != 0
 		|| !json_number(manifest, "size", &size) || size != notice->size || !url
-		|| strcmp(url, notice->url) != 0 || !version || strcmp(version, notice->version) != 0
+		|| !is_place_of(notice->url, url) || !version || strcmp(version, notice->version) != 0
 		|| !json_number(manifest, "sequence", &notice->sequence)
 		|| !read_time(manifest, "expires", &expires)
 		|| !read_time(manifest, "notBefore", &begins)) {

@@ -15,7 +15,7 @@
 struct notice {
 	bool recall, has_rollout;
 	char version[VERSION_SIZE];
-	char url[1024];
+	char url[4096];
 	unsigned char sha256[SHA256_SIZE];
 	char sha256_hex[SHA256_HEX_SIZE];
 	uint64_t size, rollout, attempt;

@@ -18,7 +18,7 @@ enum {
 
 /* What the source says before the first byte. */
 struct source_answer {
-	uint64_t offset;                       /* of the first byte that comes */
+	uint64_t offset;                       /* of the first byte that comes, or SOURCE_UNKNOWN */
 	uint64_t total;                        /* of the whole file, or SOURCE_UNKNOWN */
 	char validator[SOURCE_VALIDATOR_SIZE]; /* changes when the file does; "": there is none */
 };

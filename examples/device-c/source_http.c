@@ -13,6 +13,7 @@ static uint64_t stall_seconds;
 
 /* The transfer at hand. */
 static const struct source_callbacks *callbacks;
+static uint64_t wanted_offset;
 static struct source_answer answer;
 static bool answered, has_weak_etag;
 
@@ -45,12 +46,13 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
 		line[strcspn(line, "\r\n")] = '\0';
 	}
 	if (strncmp(line, "HTTP/", 5) == 0) { /* a redirection's answer before ours does not count */
-		answer = (struct source_answer){ .total = SOURCE_UNKNOWN };
+		answer = (struct source_answer){ .offset = SOURCE_UNKNOWN, .total = SOURCE_UNKNOWN };
 		has_weak_etag = false;
 	} else if ((value = value_of(line, "Content-Range: bytes")) != NULL) {
 		const char *total = strchr(value, '/');
 
-		answer.offset = strtoull(value, NULL, 10);
+		answer.offset =
+			value[0] >= '0' && value[0] <= '9' ? strtoull(value, NULL, 10) : SOURCE_UNKNOWN;
 		answer.total = total && total[1] != '*' ? strtoull(total + 1, NULL, 10) : SOURCE_UNKNOWN;
 	} else if ((value = value_of(line, "ETag:")) != NULL
 		|| ((value = value_of(line, "Last-Modified:")) != NULL && !answer.validator[0]
@@ -75,8 +77,11 @@ static bool begin(void)
 	answered = true;
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	if (status == 200 && length >= 0) {
-		answer.total = (uint64_t)length;
+	if (status == 200) {
+		answer.offset = 0;
+		answer.total = length >= 0 ? (uint64_t)length : SOURCE_UNKNOWN;
+	} else if (status == 206 && answer.offset != wanted_offset) {
+		answer.offset = SOURCE_UNKNOWN; /* not the part that was asked for, or it does not say */
 	}
 	return callbacks->on_answer(&answer);
 }
@@ -146,6 +151,7 @@ enum source_result source_fetch(const char *url, uint64_t offset, const char *va
 		(void)snprintf(header, sizeof(header), "If-Range: %s", validator);
 	}
 	callbacks = calls;
+	wanted_offset = offset;
 	answer = (struct source_answer){ .total = SOURCE_UNKNOWN };
 	answered = false;
 	prepare(url, range, offset > 0 && validator[0] ? &condition : NULL);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const size_t payload_max = 262144;
-static const size_t url_max = 2048;
+static const size_t url_max = 4095;
 static const uint64_t integer_max = UINT64_C(1) << 53; /* what a JSON number holds exactly */
 static const uint64_t size_max = UINT64_C(1) << 40;
 

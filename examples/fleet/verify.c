@@ -288,6 +288,29 @@ static bool hardware_is_listed(const cJSON *manifest, const char *model)
 	return false;
 }
 
+/* The path of a URL, and its length without what follows. */
+static const char *path_of(const char *url, size_t *length)
+{
+	const char *host = strstr(url, "://");
+	const char *path = host ? host + 3 + strcspn(host + 3, "/?#") : "";
+
+	*length = strcspn(path, "?#");
+	return path;
+}
+
+/* A fleet may have a server of its own: the path ends with the signed one. */
+static bool path_is_signed(const cJSON *manifest, const char *told)
+{
+	const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(manifest, "url"));
+	size_t length = 0;
+	size_t told_length = 0;
+	const char *path = path_of(url ? url : "", &length);
+	const char *told_path = path_of(told, &told_length);
+
+	return length > 0 && told_length >= length
+		&& memcmp(told_path + told_length - length, path, length) == 0;
+}
+
 static enum update_error compare_manifest(const cJSON *manifest, const struct options *options,
 	const struct notice *notice, int64_t sequence, int64_t *manifest_sequence)
 {
@@ -302,7 +325,7 @@ static enum update_error compare_manifest(const cJSON *manifest, const struct op
 		|| memcmp(digest, notice->sha256, sizeof(digest)) != 0
 		|| !notice_read_number(manifest, "size", UINT64_C(1) << 53, &size) || size != notice->size
 		|| !text_equals(manifest, "version", notice->version)
-		|| !text_equals(manifest, "url", notice->url)
+		|| !path_is_signed(manifest, notice->url)
 		|| !notice_read_number(manifest, "sequence", UINT64_C(1) << 53, &number)) {
 		return UPDATE_MANIFEST_MISMATCH;
 	}

@@ -69,6 +69,13 @@ ATTACKS = {
     "manifest of another file": ("MANIFEST_MISMATCH", {}, {"manifest": {"sha256": "00" * 32}}, None),
     "manifest of another version": ("MANIFEST_MISMATCH", {}, {"manifest": {"version": "2.0.1"}}, None),
     "manifest of another place": ("MANIFEST_MISMATCH", {}, {"manifest": {"url": "http://127.0.0.1:1/x"}}, None),
+    "a path that only looks like the signed one": ("MANIFEST_MISMATCH", {}, {}, lambda liar, notice: {
+        **notice, "url": "http://127.0.0.1:1/x?" + notice["url"]}),
+    "a path that ends before the signed one": ("MANIFEST_MISMATCH", {}, {}, lambda liar, notice: {
+        **notice, "url": notice["url"].replace(".bin", "")}),
+    "a name that ends like the signed one": ("MANIFEST_MISMATCH", {}, {}, lambda liar, notice: {
+        **notice, "url": "http://127.0.0.1:1/a" + notice["url"].rsplit("/", 1)[1]}),
+    "a manifest without a place": ("MANIFEST_MISMATCH", {}, {"manifest": {"url": "http://127.0.0.1"}}, None),
     "manifest of another size": ("MANIFEST_MISMATCH", {}, {"manifest": {"size": 1}}, None),
     "manifest without a sequence": ("MANIFEST_MISMATCH", {}, {"manifest": {"sequence": None}}, None),
     "manifest of a later schema": ("MANIFEST_MISMATCH", {}, {"manifest": {"schema": 2}}, None),

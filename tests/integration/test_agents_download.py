@@ -105,6 +105,45 @@ def test_a_file_exchanged_without_an_etag_is_fetched_once_more(liar, device, ima
     assert [request.status for request in web.asked(name_of(url))] == [200, 206, 200]
 
 
+@pytest.mark.parametrize("content_range", ["", "bytes {end}-{begin}", "bytes 7-{end}/{total}", "bytes 0-{end}/{total}", "pages 1-2/3"],
+                         ids=["none", "backwards", "another part", "claims to be the whole", "no bytes"])
+def test_a_part_that_says_wrong_where_it_belongs(liar, device, image, web, content_range):
+    """206 without, or with a wrong, Content-Range: its bytes are not put behind those that are there."""
+    data, url = image("2.0.0", size=SIZE, cuts=[100_000], content_range=content_range)
+    liar.tell(device, liar.notice("2.0.0", data, url))
+    updated(liar, device)
+    requests = web.asked(name_of(url))
+    assert requests[1].status == 206 and (requests[-1].range, requests[-1].sent) == ("", SIZE), requests
+
+
+def test_a_server_that_never_gets_further_is_given_up(boards, liar, signer, image, web):
+    """It breaks off where it broke off before, and what it sends then belongs nowhere."""
+    device = boards(liar.broker, [signer], download_tries=3)
+    liar.wait_report(device, "IDLE")
+    data, url = image("2.0.0", size=SIZE, cuts=[100_000, 0] * 10, content_range="")
+    liar.tell(device, liar.notice("2.0.0", data, url))
+    liar.wait_report(device, "FAILED", error="DOWNLOAD_FAILED")
+    assert len(web.asked(name_of(url))) == 3
+    never_bootable(device, data)
+
+
+def test_an_address_that_expires_on_the_way(liar, device, image, web):
+    """A pre-signed URL is good for a while: the next attempt has a new one, and goes on where the download stopped."""
+    data, url = image("2.0.0", size=SIZE, cuts=[100_000], status=[200, 403])
+    notice = liar.notice("2.0.0", data, url + "?signature=1", manifest={"url": url})
+    liar.tell(device, notice)
+    report = liar.wait_report(device, "DEFERRED", error="URL_EXPIRED", version="1.0.0")
+    assert report["retryAfter"] == 1
+    liar.tell(device, {**notice, "attempt": 2, "url": url + "?signature=2"})
+    assert updated(liar, device)["attempt"] == 2
+    asked = [(request.query, request.status, request.range) for request in web.asked(name_of(url))]
+    assert asked == [("signature=1", 200, ""), ("signature=1", 403, "bytes=100000-"), ("signature=2", 206, "bytes=100000-")]
+    # One that was never good is no reason to ask for another.
+    data, url = image("3.0.0", status=[403])
+    liar.tell(device, liar.notice("3.0.0", data, url, sequence=2))
+    liar.wait_report(device, "FAILED", error="DOWNLOAD_FAILED")
+
+
 def test_a_server_in_trouble_is_asked_again_and_given_up_in_the_end(boards, liar, signer, image, web):
     device = boards(liar.broker, [signer], download_tries=3)
     liar.wait_report(device, "IDLE")

@@ -201,7 +201,7 @@ def test_every_verb(office, alice):
     rollout = alice.ask("start_rollout", fleet="default", version="1.5.0", plan="quick", reason="over MQTT")["id"]
     assert office.rollout(rollout)["created_by"] == "alice"
     office.wait_rollout(rollout, "running")
-    for some in (BAD[:32], BAD[32:64], BAD[64:]):
+    for some in (BAD[n:n + 32] for n in range(0, len(BAD), 32)):
         responses = alice.send(*({"command": command, "correlationData": command, **{
             name: rollout if value == "{id}" else value for name, value in members.items()}} for command, members, _ in some))
         assert len(responses) == len(some)

@@ -183,7 +183,7 @@ class Agent:
             self._finish("FAILED", problem.code)
         except NotNow as reason:
             # What has been downloaded is kept for the next attempt.
-            self._report("DEFERRED", error=reason.code, retryAfter=self._config.defer_seconds)
+            self._report("DEFERRED", error=reason.code, retryAfter=reason.seconds or self._config.defer_seconds)
             self._journal.forget()
         except Recalled:
             download.forget(self._config.state_directory)

@@ -10,8 +10,8 @@ import os
 import random
 
 from . import files
-from .http_source import SourceBroken
-from .problems import UpdateFailed
+from .http_source import SourceBroken, SourceRefused
+from .problems import NotNow, UpdateFailed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RESERVE = 64 * 1024  # for boot.json and the journal, which must never fail for want of space
@@ -149,13 +149,18 @@ class Download:
 
     def _fill(self, part, url, size):
         failures = 0
+        at_first = most = part.size
         while part.size < size:
-            before = part.size
             try:
                 self._receive(part, url, size)
+            except SourceRefused as problem:
+                if part.size > at_first:  # it was good for a while: a new notice has a new one
+                    raise NotNow("URL_EXPIRED", 1) from None
+                raise UpdateFailed("DOWNLOAD_FAILED", str(problem)) from None
             except SourceBroken as problem:
-                # Slow progress is progress; only a row of attempts without any is given up.
-                failures = 1 if part.size > before else failures + 1
+                # Slow progress is progress; only a row of attempts without any is given up.  Starting over is none.
+                failures = 1 if part.size > most else failures + 1
+                most = max(most, part.size)
                 print(f"download: {problem}; {part.size} of {size} bytes are here", flush=True)
                 if failures >= self._config.download_tries:
                     raise UpdateFailed("DOWNLOAD_FAILED", str(problem)) from None
@@ -175,7 +180,7 @@ class Download:
                 part.start_over(answer.validator)  # without ranges, or another file: everything comes again
         elif answer.offset != part.size or part.validator and answer.validator != part.validator:
             part.start_over("")
-            raise SourceBroken("the file has changed on the server")
+            raise SourceBroken("another file, or another part of it, than was asked for")
         part.pieced = part.pieced or part.size > 0
         for chunk in answer.chunks:
             part.write(chunk)

@@ -1,7 +1,7 @@
 """Where the bytes come from: HTTP, from an offset on.
 
 download.py needs of a source only this: open(url, offset, validator) gives an Answer, or raises SourceBroken (try again
-later) or UpdateFailed (pointless).  A source that asks a broker for blocks, or a modem's own file transfer, fits in here.
+later) or SourceRefused (pointless).  A source that asks a broker for blocks, or a modem's own file transfer, fits in here.
 """
 
 import dataclasses
@@ -12,8 +12,6 @@ import typing
 import urllib.error
 import urllib.request
 
-from .problems import UpdateFailed
-
 _CHUNK = 65536
 
 
@@ -21,9 +19,13 @@ class SourceBroken(Exception):
     """The transfer broke, or could not begin; what has arrived is good."""
 
 
+class SourceRefused(Exception):
+    """It is pointless to ask again."""
+
+
 @dataclasses.dataclass
 class Answer:
-    offset: int  # of the first byte that comes
+    offset: typing.Optional[int]  # of the first byte that comes; None: not what was asked for, or the server does not say
     total: typing.Optional[int]  # length of the whole file; None: the server does not say
     validator: str  # changes when the file does; empty: the server has none
     chunks: typing.Iterator[bytes]  # may raise SourceBroken
@@ -53,7 +55,7 @@ class HttpSource:
             return self._refused(error, offset)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceBroken(f"{url}: {error}") from None
-        begin, total = self._span(response)
+        begin, total = self._span(response, offset)
         return Answer(begin, total, _validator(response), self._chunks(response))
 
     @staticmethod
@@ -64,16 +66,16 @@ class HttpSource:
             total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
             return Answer(offset, int(total[1]) if total else None, "", iter(()))
         if 400 <= error.code < 500 and error.code not in (408, 425, 429):
-            raise UpdateFailed("DOWNLOAD_FAILED", f"the server answers {error.code}")
+            raise SourceRefused(f"the server answers {error.code}")
         raise SourceBroken(f"the server answers {error.code}")
 
     @staticmethod
-    def _span(response):
+    def _span(response, offset):
         """First byte and total length, from Content-Range of an answer 206, else from Content-Length."""
         if response.status == 206:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-            if not match:
-                raise SourceBroken("a part without Content-Range")
+            if not match or int(match[1]) != offset:
+                return None, None
             return int(match[1]), None if match[2] == "*" else int(match[2])
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdigit() else None

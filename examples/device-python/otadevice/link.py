@@ -30,6 +30,8 @@ class Link:
         self._events = queue.Queue()
         self._connected = threading.Event()
         self.session = 0  # counts connections
+        self._again = None  # a timer, while the subscription is refused
+        self._pause = 1
         self._client = new_client(config.device_id)
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
@@ -49,12 +51,14 @@ class Link:
         self._client.loop_start()
 
     def stop(self):
+        self._listen_later(None)
         self._client.disconnect()
         self._client.loop_stop()
 
     # -- on paho's thread
 
     def _on_connect(self, client, _data, _flags, code, *_):
+        self._listen_later(None)
         if code == 0:
             client.subscribe(self._config.notice_topic, qos=1)
         else:
@@ -63,7 +67,24 @@ class Link:
     def _on_connect_fail(self, _client, _data):
         print(f"broker {self._config.broker_host}:{self._config.broker_port}: no connection, trying again", flush=True)
 
-    def _on_subscribe(self, _client, _data, _mid, _granted, *_):
+    def _listen_later(self, seconds):
+        """Subscribe again after so long; None: not any more."""
+        if self._again:
+            self._again.cancel()
+        self._again = None
+        if seconds is not None:
+            self._again = threading.Timer(seconds, self._client.subscribe, (self._config.notice_topic, 1))
+            self._again.daemon = True
+            self._again.start()
+
+    def _on_subscribe(self, _client, _data, _mid, granted, *_):
+        code = getattr(granted[0], "value", granted[0])  # paho 2 has a class for it
+        if code >= 0x80:
+            print(f"the broker refuses the subscription (0x{code:02x}), trying again", flush=True)
+            self._listen_later(self._pause * random.uniform(0.5, 1.5))
+            self._pause = min(self._pause * 2, 60)
+            return
+        self._pause = 1
         # Only now: a device that reports before it listens may miss its notice.
         self.session += 1
         self._connected.set()

@@ -10,11 +10,12 @@ class UpdateFailed(Exception):
 
 
 class NotNow(Exception):
-    """DEFERRED: the device has something better to do."""
+    """DEFERRED: the device has something better to do, or needs a new notice."""
 
-    def __init__(self, code):
+    def __init__(self, code, seconds=None):
         super().__init__(code)
         self.code = code
+        self.seconds = seconds  # until it may be asked again; None: as long as is usual
 
 
 class Recalled(Exception):

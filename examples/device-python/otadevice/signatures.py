@@ -8,6 +8,7 @@ import base64
 import datetime
 import json
 import pathlib
+import re
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -104,10 +105,23 @@ def _time(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
 
 
+def _path(url):
+    """What of a URL is signed."""
+    match = re.match(r"https?://[^/?#]*(/[^?#]*)", url) if isinstance(url, str) else None
+    return match[1] if match else None
+
+
+def _is_place_of(told, signed):
+    """A fleet may have a server or a bucket of its own: another host, something before the path, a query behind it."""
+    path = _path(signed)
+    return path is not None and (_path(told) or "").endswith(path)
+
+
 def check_manifest(manifest, notice, sequence, hardware, fleet):
     """Is the manifest about this notice, for this device, now, and not older than what ran here?  Returns its sequence."""
     same = (is_sha256(manifest.get("sha256")) and manifest["sha256"].lower() == notice.sha256
-            and all(manifest.get(name) == getattr(notice, name) for name in ("version", "url", "size")))
+            and all(manifest.get(name) == getattr(notice, name) for name in ("version", "size"))
+            and _is_place_of(notice.url, manifest.get("url")))
     if not same or not number(manifest.get("sequence")):
         raise UpdateFailed("MANIFEST_MISMATCH", "the notice and the signed manifest differ")
     if manifest["sequence"] < sequence:

@@ -16,7 +16,8 @@ class Served:
     ranges: bool = True
     cuts: list = dataclasses.field(default_factory=list)  # bytes after which each further answer breaks off
     length: bool = True  # say how long it is
-    status: list = dataclasses.field(default_factory=list)  # answers before the file is served
+    status: list = dataclasses.field(default_factory=list)  # answers before the file is served; 200: serve it
+    content_range: str = "bytes {begin}-{end}/{total}"  # of a part; empty: the header is left out
     rate: int = 0  # bytes a second; 0: as fast as it goes
     stall_after: int = None  # bytes; then nothing more comes until `go_on` is set
     go_on: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -27,6 +28,7 @@ class Request:
     path: str
     range: str
     if_range: str
+    query: str = ""
     status: int = 0
     sent: int = 0
 
@@ -38,11 +40,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        request = Request(self.path, self.headers.get("Range", ""), self.headers.get("If-Range", ""))
+        path, _, query = self.path.partition("?")
+        request = Request(path, self.headers.get("Range", ""), self.headers.get("If-Range", ""), query)
         self.server.requests.append(request)
         self.close_connection = True
         try:
-            self._answer(request, self.server.paths.get(self.path))
+            self._answer(request, self.server.paths.get(path))
         except OSError:
             pass  # the client has hung up
 
@@ -57,8 +60,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, request, served):
         if served is None:
             return self._head(request, 404, Content_Length="0")
-        if served.status:
-            return self._head(request, served.status.pop(0), Content_Length="0")
+        status = served.status.pop(0) if served.status else 200
+        if status != 200:
+            return self._head(request, status, Content_Length="0")
         data, total = served.data, len(served.data)
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.range) if served.ranges else None
         if match and request.if_range and request.if_range != served.etag:
@@ -69,7 +73,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if match:
             begin = int(match[1])
             data = data[begin:int(match[2]) + 1 if match[2] else None]
-            headers["Content-Range"] = f"bytes {begin}-{begin + len(data) - 1}/{total}"
+            if served.content_range:
+                headers["Content-Range"] = served.content_range.format(begin=begin, end=begin + len(data) - 1, total=total)
         if served.length:
             headers["Content-Length"] = str(len(data))
         cut = served.cuts.pop(0) if served.cuts else None
