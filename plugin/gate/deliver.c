@@ -8,7 +8,6 @@
 #include "ota/gate/again.h"
 #include "ota/gate/control.h"
 #include "ota/gate/deliver_send.h"
-#include "ota/gate/emit.h"
 #include "ota/gate/metrics.h"
 #include "ota/gate/push.h"
 #include "ota/gate/state.h"
@@ -128,47 +127,6 @@ bool deliver_is_current(
 			|| now_ms < release->release->manifest->terms.expires_ms);
 }
 
-static void undelivered(struct gate *gate, const struct change *offer,
-	const struct session *session, enum report_status status, const char *code, const char *words)
-{
-	struct event event = {
-		.kind = EVENT_UNDELIVERED,
-		.session = session == NULL ? 0 : session->number,
-		.rollout = offer->rollout,
-		.attempt = offer->attempt,
-		.status = status,
-		.device = offer->device,
-		.client = session == NULL ? NULL : session->client_id,
-		.error = code,
-		.text = words,
-	};
-
-	/* It was told before, and the database knows. */
-	if (offer->again) {
-		return;
-	}
-	gate->counters.undelivered++;
-	emit_or_lose(gate, &event);
-}
-
-struct session *deliver_target(
-	const struct gate *gate, const struct change *change, bool *listening)
-{
-	struct session *session = sessions_of_device(&gate->sessions, change->device);
-	const struct via_child *child;
-
-	*listening = session != NULL && session->listening;
-	if (*listening || change->via == NULL) {
-		return session;
-	}
-	child = via_child_of(&gate->via, change->via, change->device);
-	if (child != NULL) {
-		session = child->session;
-		*listening = child->listening;
-	}
-	return session;
-}
-
 /* The last gate before a device.  True: a message went to the broker. */
 static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 {
@@ -192,22 +150,22 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 	enum ota_err err;
 
 	if (!deliver_is_live(gate, offer->rollout)) {
-		undelivered(
+		deliver_undelivered(
 			gate, offer, session, REPORT_IDLE, "rollout_not_live", "the rollout is not running");
 		return false;
 	}
 	if (!offer->again && offer->by_ms > 0 && gate->clock.mono_us() / 1000 >= offer->by_ms) {
-		undelivered(gate, offer, session, REPORT_IDLE, "too_late",
+		deliver_undelivered(gate, offer, session, REPORT_IDLE, "too_late",
 			"its turn came so late that the rollout may have been halted meanwhile");
 		return false;
 	}
 	if (release == NULL) {
-		undelivered(gate, offer, session, REPORT_IDLE, "release_unknown",
+		deliver_undelivered(gate, offer, session, REPORT_IDLE, "release_unknown",
 			"the release is not verified here, or was revoked");
 		return false;
 	}
 	if (session == NULL || !listening) {
-		undelivered(gate, offer, session, REPORT_IDLE,
+		deliver_undelivered(gate, offer, session, REPORT_IDLE,
 			session == NULL ? "not_connected" : "not_listening",
 			session == NULL ? "the device is not connected to this broker"
 							: "the device is not subscribed to its notify topic");
@@ -216,7 +174,7 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 	eligibility =
 		eligibility_check(&release->release->manifest->terms, &facts, gate->clock.wall_ms());
 	if (eligibility != ELIGIBLE) {
-		undelivered(gate, offer, session, REPORT_REJECTED, eligibility_code(eligibility),
+		deliver_undelivered(gate, offer, session, REPORT_REJECTED, eligibility_code(eligibility),
 			eligibility_words(eligibility));
 		return false;
 	}
@@ -227,7 +185,8 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 	}
 
 	if (address_make(gate, offer, release->release->manifest, &address) != OTA_OK) {
-		undelivered(gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
+		deliver_undelivered(
+			gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
 		return false;
 	}
 	err = notice_render(release->notice, address.url, offer->rollout, offer->attempt,
@@ -261,7 +220,7 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 		}
 	}
 	if (err != OTA_OK) {
-		undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));
+		deliver_undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));
 		return false;
 	}
 	gate->counters.notices_sent++;

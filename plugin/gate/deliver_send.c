@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/gate/emit.h"
 #include "ota/gate/state.h"
 
 static bool value_is(const struct topic_value *value, const char *text)
@@ -91,6 +92,47 @@ enum ota_err deliver_send(const struct gate *gate, const struct session *session
 out:
 	free(payload);
 	return err;
+}
+
+void deliver_undelivered(struct gate *gate, const struct change *offer,
+	const struct session *session, enum report_status status, const char *code, const char *words)
+{
+	struct event event = {
+		.kind = EVENT_UNDELIVERED,
+		.session = session == NULL ? 0 : session->number,
+		.rollout = offer->rollout,
+		.attempt = offer->attempt,
+		.status = status,
+		.device = offer->device,
+		.client = session == NULL ? NULL : session->client_id,
+		.error = code,
+		.text = words,
+	};
+
+	/* It was told before, and the database knows. */
+	if (offer->again) {
+		return;
+	}
+	gate->counters.undelivered++;
+	emit_or_lose(gate, &event);
+}
+
+struct session *deliver_target(
+	const struct gate *gate, const struct change *change, bool *listening)
+{
+	struct session *session = sessions_of_device(&gate->sessions, change->device);
+	const struct via_child *child;
+
+	*listening = session != NULL && session->listening;
+	if (*listening || change->via == NULL) {
+		return session;
+	}
+	child = via_child_of(&gate->via, change->via, change->device);
+	if (child != NULL) {
+		session = child->session;
+		*listening = child->listening;
+	}
+	return session;
 }
 
 void deliver_answered(struct gate *gate, const char *device)

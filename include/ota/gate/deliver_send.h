@@ -8,6 +8,8 @@
 #include <stddef.h>
 
 #include "ota/base/error.h"
+#include "ota/rules/report.h"
+#include "ota/wire/change.h"
 
 struct gate;
 struct session;
@@ -21,3 +23,10 @@ struct session;
  */
 OTA_MUST_USE enum ota_err deliver_send(const struct gate *gate, const struct session *session,
 	const char *device, const char *hint, const char *fleet, char *payload, size_t length);
+
+/*
+ * The offer could not be told: say so, for the database to take it back.  `session` may be NULL.  REPORT_REJECTED: it never fits;
+ * else it may be offered again.  `code` for machines, `words` for people.  Nothing is said of an offer that was told before.
+ */
+void deliver_undelivered(struct gate *gate, const struct change *offer,
+	const struct session *session, enum report_status status, const char *code, const char *words);

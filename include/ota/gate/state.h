@@ -74,7 +74,7 @@ struct gate {
 	struct deliver deliver;
 	struct again again;
 	struct via via;
-	struct blocks *blocks; /* NULL: no images are served in blocks */
+	struct blocks *blocks;   /* NULL: no images are served in blocks */
 	struct fleet_urls *urls; /* NULL: none */
 	int64_t url_logged_us;   /* 0: never */
 	struct limit refusals_all;
