@@ -1,5 +1,6 @@
 #include "client.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static void on_connect(struct mosquitto *mqtt, void *user, int code)
 	device->link = LINK_ONLINE;
 	device->failures = 0;
 	device->record->connections++;
+	timers_cancel(&device->fleet->timers, device->index, TIMER_LINK);
 	fleet_note_connected(device->fleet, device);
 	device_on_connected(device);
 }
@@ -194,6 +196,9 @@ void client_connect(struct device *device)
 		device_on_lost(device);
 		return;
 	}
+	/* A broker that is too busy to accept drops packets, and TCP waits longer for each. */
+	timers_set(&device->fleet->timers, device->index, TIMER_LINK,
+		common_now_ms() + options->connect_timeout);
 	watch(device);
 }
 
@@ -218,19 +223,25 @@ void client_drop(struct device *device)
 	}
 }
 
-/*
- * The socket is dead before the session began, and with TLS libmosquitto takes that for "try
- * again", for ever.  The next attempt closes it.
- */
-static void abandon(struct device *device)
+/* Give up a connection before the session began.  The next attempt closes the socket. */
+static void abandon(struct device *device, int mosquitto_code)
 {
 	struct epoll_event none = { 0 };
+	int fd = mosquitto_socket(device->mqtt);
 
-	(void)epoll_ctl(device->fleet->epoll, EPOLL_CTL_DEL, mosquitto_socket(device->mqtt), &none);
+	if (fd >= 0) {
+		(void)epoll_ctl(device->fleet->epoll, EPOLL_CTL_DEL, fd, &none);
+	}
 	device->fd = -1;
 	device->watched = 0;
-	fleet_note_failure(device->fleet, MOSQ_ERR_CONN_REFUSED);
+	fleet_note_failure(device->fleet, mosquitto_code);
 	device_on_lost(device);
+}
+
+void client_give_up(struct device *device)
+{
+	errno = ETIMEDOUT;
+	abandon(device, MOSQ_ERR_ERRNO);
 }
 
 void client_on_events(struct device *device, uint32_t events)
@@ -252,7 +263,8 @@ void client_on_events(struct device *device, uint32_t events)
 	}
 	if (device->link == LINK_CONNECTING && (events & (EPOLLERR | EPOLLHUP))
 		&& mosquitto_socket(device->mqtt) >= 0) {
-		abandon(device);
+		/* With TLS libmosquitto takes this for "try again", for ever. */
+		abandon(device, MOSQ_ERR_CONN_REFUSED);
 		return;
 	}
 	watch(device);

@@ -22,6 +22,9 @@ void client_reset(struct device *device);
 /* Begin to connect; on failure the device is told that the connection is lost. */
 void client_connect(struct device *device);
 
+/* The broker has not answered in time: as if it had refused. */
+void client_give_up(struct device *device);
+
 /* Leave with a DISCONNECT packet. */
 void client_disconnect(struct device *device);
 

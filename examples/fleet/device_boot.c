@@ -204,6 +204,7 @@ void device_power_off(struct device *device, bool clean)
 	device_drop_update(device);
 	device->awaited = 0;
 	timers_cancel(&device->fleet->timers, device->index, TIMER_DEADLINE);
+	timers_cancel(&device->fleet->timers, device->index, TIMER_LINK);
 	device_enter(device, PHASE_DOWN,
 		device_is(device, PROFILE_SLOW) ? options->slow_boot : options->boot_delay);
 	if (device->link == LINK_QUEUED) {
@@ -385,6 +386,8 @@ void device_on_timer(struct device *device, enum timer_kind kind)
 	case TIMER_LINK:
 		if (device->link == LINK_OFF) {
 			fleet_queue_connect(device->fleet, device);
+		} else if (device->link == LINK_CONNECTING) {
+			client_give_up(device);
 		}
 		return;
 	case TIMER_PHASE:

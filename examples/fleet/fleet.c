@@ -122,6 +122,7 @@ bool fleet_open(struct fleet *fleet, const struct fleet_setup *setup, size_t num
 		}
 		fleet->board->expected -= device_has(&fleet->devices[i], FAULT_OFFLINE);
 	}
+	fleet->board->started = true;
 	return true;
 }
 

@@ -174,3 +174,13 @@ bool ledger_all_connected(const struct ledger *ledger, uint64_t *after_ms)
 	}
 	return *after_ms > 0;
 }
+
+bool ledger_has_started(const struct ledger *ledger)
+{
+	for (size_t i = 0; i < ledger->processes; i++) {
+		if (ledger->boards[i].started) {
+			return true;
+		}
+	}
+	return false;
+}

@@ -105,6 +105,7 @@ struct board {
 	uint32_t count;
 	uint32_t expected; /* devices that are not meant to stay offline */
 	uint32_t greeted;  /* devices that were connected at least once */
+	bool started;      /* its devices could be set up */
 	atomic_bool reached;
 };
 
@@ -133,6 +134,9 @@ void ledger_begin(struct record *record, int64_t rollout, uint32_t attempt);
 
 /* The place of `version` in the board's table, added when it is new. */
 uint8_t ledger_version(struct board *board, const char *version);
+
+/* Has any process got as far as running its devices? */
+bool ledger_has_started(const struct ledger *ledger);
 
 /* Is every device connected that is meant to be?  Sets `*after_ms` to when that was. */
 bool ledger_all_connected(const struct ledger *ledger, uint64_t *after_ms);

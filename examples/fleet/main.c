@@ -23,6 +23,9 @@ static int run_and_tell(const struct fleet_setup *setup)
 
 	console_open(setup->console, setup->ledger);
 	status = processes_run(setup);
+	if (!ledger_has_started(setup->ledger)) {
+		return status; /* there is nothing to tell, and it has been said why */
+	}
 	if (!setup->console->quiet) {
 		summary_print(setup->console, setup->ledger);
 	}

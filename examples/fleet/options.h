@@ -50,6 +50,7 @@ struct options {
 	bool persistent;
 	struct text_list bind;
 	uint32_t connect_rate;
+	uint32_t connect_timeout; /* ms */
 	uint32_t processes;
 	uint32_t devices;
 	uint32_t first;

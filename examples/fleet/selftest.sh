@@ -420,6 +420,14 @@ done
 check "no colours in a file" 0 "$(grep -c $'\033' "$work/run/signal.out")"
 check "the first line says what runs" 1 "$(grep -c '^20 devices, device-00001 to device-00020, fleet default, 2 processes, seed 1: good 100 %' "$work/run/signal.out")"
 
+# A broker that does not answer: the kernel takes the connections, and that is all.
+kill -STOP "$broker_pid"
+"$fleet" -p "$mqtt_port" -n 3 --connect-timeout 200 --duration 3 >"$work/run/mute.out" 2>&1
+kill -CONT "$broker_pid"
+check "mute: given up and tried again" yes \
+	"$(sed -n 's/.*connections 0 (broken 0, failed \([0-9]*\),.*/\1/p' "$work/run/mute.out" | awk '$1 >= 6 { print "yes" }')"
+check "mute: said once" 1 "$(grep -c 'Connection timed out; trying again' "$work/run/mute.out")"
+
 refused() { # OPTION VALUE: refused with both named and what is accepted
 	"$fleet" "--$1" "$2" >/dev/null 2>"$work/run/refused"
 	check "--$1 '$2' is refused" "2 1" "$? $(grep -cE "^mosquitto_ota_fleet: $1: (\"$2\"|$2) is not accepted; give .{6}" "$work/run/refused")"
