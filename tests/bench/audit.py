@@ -45,7 +45,7 @@ def plan(database, question):
 
 
 def run(bench):
-    rows = int(os.environ.get("OTA_AUDIT_ROWS", bench.size(500_000, 40_000, 2_000_000)))
+    rows = int(os.environ.get("OTA_AUDIT_ROWS", bench.size(300_000, 40_000, 2_000_000)))
     months = max(5, min(12, rows // 1_000_000))
     database = bench.postgres.create_database()
     try:

@@ -32,7 +32,7 @@ def run(bench):
 
         for device in devices:
             listen(device)
-        for n in range(bench.size(25, 2)):
+        for n in range(bench.size(15, 2, 25)):
             version = f"2.0.{n}"
             site.release(version)
             rollout = []

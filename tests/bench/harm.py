@@ -10,8 +10,8 @@ from common import BUILD, wait_for
 from targets import RATES
 
 SHARES = (("canary", 1), ("early", 10), ("majority", 50), ("full", 100))
-# The standard plan waits 2, 12 and 24 hours.  A device takes 0.13 s here; for one that takes ten minutes these waits are as long.
-WAITS = ("1.5 seconds", "9.5 seconds", "19 seconds", "0")
+# The standard plan waits 2, 12 and 24 hours.  A device takes 0.13 s here; for one that takes fifteen minutes these waits are as long.
+WAITS = ("1 second", "6.3 seconds", "12.7 seconds", "0")
 SHORT = ("0.5 seconds", "0.5 seconds", "0.5 seconds", "0")
 FAILED = "('failed', 'rolled_back', 'timed_out')"
 IN_FLIGHT = "('notified', 'downloading', 'verifying', 'applying', 'rebooting')"

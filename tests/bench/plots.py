@@ -68,14 +68,13 @@ def cost(pyplot, records, folder):
     """What grows with the registry, and what does not."""
     curves = {}
     for row in records:
-        found = re.match(r"(?:registered|memory|connect) ([\d,]+): (.*)$", row.get("name", ""))
+        found = re.match(r"(?:registered|memory,) ([\d,]+)(?: devices)?: (.*)$", row.get("name", ""))
         if found and found.group(1) and row["unit"] in ("s", "ms", "µs/report", "µs/device", "bytes/device"):
             scale = 1e3 if row["unit"] == "s" else 1
-            unit = "ms" if row["unit"] in ("s", "ms") else row["unit"]
+            unit = row["unit"][:2] if row["unit"].startswith("µs") else row["unit"] if row["unit"] == "bytes/device" else "ms"
             curves.setdefault((unit, found.group(2)), []).append((int(found.group(1).replace(",", "")), statistics.median(row["values"]) * scale))
     curves = {key: sorted(points) for key, points in curves.items() if len(points) > 1}
-    units = [unit for unit in ("ms", "µs/report", "µs/device", "bytes/device") if any(key[0] == unit for key in curves)]
-    panels = [(unit, grows) for unit in units for grows in (True, False)]
+    panels = [(unit, grows) for unit in ("ms", "µs", "bytes/device") for grows in (True, False)]
 
     def of(panel):
         unit, grows = panel
@@ -94,7 +93,12 @@ def cost(pyplot, records, folder):
         axes.set_ylabel(panel[0])
         axes.grid()
         axes.set_title("grows with the fleet" if panel[1] else "does not")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 2, high * 2)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.tick_params(axis="x", labelsize=8)
         axes.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(0, -0.16), handlelength=1.2)
     _save(pyplot, figure, folder, "cost.svg")
     return "cost.svg", "What a larger fleet costs, from 1,000 to 1,000,000 devices"
@@ -146,7 +150,7 @@ def outage(pyplot, records, folder):
     axes.set_xlabel("seconds")
     axes.set_ylabel("PUBACK after, ms")
     axes.set_title("A device's acknowledgement while the database is away")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     _save(pyplot, figure, folder, "outage.svg")
     return "outage.svg", "PUBACK times before, during and after an outage of PostgreSQL"
 

@@ -99,6 +99,12 @@ class Registry:
         return (spent(database, "broker_(read|write)") * 1e3 / messages,
                 database.value("SELECT pg_current_wal_lsn() - %s::pg_lsn", log) / messages)
 
+    def sizes(self):
+        """Bytes on disk, indexes included, of a device and of its update."""
+        for name, table in (("a device on disk", "device"), ("a device's update on disk", "device_update")):
+            size = self.site.db.value("SELECT pg_total_relation_size(%s::regclass)", f"ota.{table}")
+            self.row(name, [size / self.devices], "bytes/device")
+
     def views(self, rollout):
         """Milliseconds of what people look at."""
         database = self.site.db
@@ -129,6 +135,7 @@ def measure(bench, server, devices):
                     here.row("PostgreSQL for a report", busy, "µs/report", note=f"{REPORTING:,} of the devices report")
                     here.row("write-ahead log for a report", log, "bytes/report")
                     here.views(rollout)
+                    here.sizes()
                     # Devices that are told and answer, which is when the tables move.
                     site.db.execute("SELECT pg_stat_statements_reset()")
                     with bench.fleet(site, 200, download_delay="1000-6000"):

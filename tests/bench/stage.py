@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 
 from common import Ping, cpu_seconds, wait_for
 
@@ -24,8 +25,12 @@ class Nobody:
 
 
 def opening(bench, devices, pinged):
-    """Seconds from opened_at to the first and to the last notice; the slowest PINGRESP of another client; broker's time."""
+    """Seconds from opened_at to the first and to the last notice; another client's pings meanwhile; broker's time; pings before, when
+    nothing goes on: what one takes on this machine at this moment."""
     with bench.site() as site, bench.fleet(site, devices, fault="silent=100%") as run:
+        with Ping(site.broker) if pinged else Nobody() as ping:
+            time.sleep(3 if pinged else 0)
+            idle = ping.end()
         site.release("2.0.0")
         site.plan("wide", ("first", 0.1, "0 seconds"), ("full", 100, "0 seconds"), options={"pacing": "none"},
                   success_threshold=0.5)
@@ -48,28 +53,17 @@ def opening(bench, devices, pinged):
         opened = site.stages(rollout)[1]["opened_at"].timestamp()
         told = sorted(_seconds(notice["ts"]) for notice in run.notices()[first:])
         assert len({notice["device"] for notice in run.notices()}) == devices
-        return told[0] - opened, told[-1] - opened, pings, broker
-
-
-def idle_pings(bench, devices):
-    """The same fleet with nothing going on: what a ping takes on this machine at this moment."""
-    with bench.site() as site, bench.fleet(site, devices, fault="silent=100%"), Ping(site.broker) as ping:
-        try:
-            wait_for(lambda: False, 3)
-        except AssertionError:
-            pass
-        return ping.end()
+        return told[0] - opened, told[-1] - opened, pings, broker, idle
 
 
 def run(bench):
     for devices in bench.size((10_000,), (500,), (10_000, 15_000)):
         results = []
         alone = []
-        idle = []
-        for _ in range(bench.rounds):
-            idle.append(idle_pings(bench, devices))
+        for _ in range(bench.size(3, 1, 5)):
             results.append(opening(bench, devices, True))
             alone.append(opening(bench, devices, False))
+        idle = [result[4] for result in results]
         name = f"stage {devices:,}"
         bench.row(f"{name}: opened to first notice", [result[0] for result in results], "s")
         bench.row(f"{name}: opened to last notice", [result[1] for result in results], "s", note="target 3 s")
