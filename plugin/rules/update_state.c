@@ -26,22 +26,23 @@ static bool is_boot_window_over(const struct update_facts *facts, int64_t at_ms)
 	return at_ms > add_time(facts->boots_since_ms, UPDATE_BOOT_LOOP_WINDOW_MS);
 }
 
-/* Does this session start count as a boot? */
+static bool has_begun_to_apply(enum update_state state)
+{
+	return state == UPDATE_APPLYING || state == UPDATE_REBOOTING;
+}
+
+/* Does this session start count as a boot?  While it downloads and verifies, it is only bad radio. */
 static bool is_boot(const struct update_facts *facts, const struct update_input *input)
 {
-	return input->kind == UPDATE_IN_SESSION_STARTED && update_state_is_in_flight(facts->state)
-		&& is_new_session(facts, input);
+	bool suspicious = facts->state == UPDATE_NOTIFIED || has_begun_to_apply(facts->state);
+
+	return input->kind == UPDATE_IN_SESSION_STARTED && suspicious && is_new_session(facts, input);
 }
 
 /* What facts->boots becomes with a boot. */
 static int32_t count_boots(const struct update_facts *facts, int64_t at_ms)
 {
 	return is_boot_window_over(facts, at_ms) ? 1 : add_one(facts->boots);
-}
-
-static bool has_begun_to_apply(enum update_state state)
-{
-	return state == UPDATE_APPLYING || state == UPDATE_REBOOTING;
 }
 
 static enum update_event classify_downloading(
@@ -107,11 +108,7 @@ static enum update_event classify_report(const struct update_facts *facts,
 static enum update_event classify_session_start(
 	const struct update_facts *facts, const struct update_input *input)
 {
-	/* While it downloads and verifies, reconnecting is only bad radio. */
-	bool suspicious = facts->state == UPDATE_NOTIFIED || has_begun_to_apply(facts->state);
-
-	if (suspicious && is_boot(facts, input)
-		&& count_boots(facts, input->at_ms) >= UPDATE_BOOT_LOOP_SESSIONS) {
+	if (is_boot(facts, input) && count_boots(facts, input->at_ms) >= UPDATE_BOOT_LOOP_SESSIONS) {
 		return UPDATE_EV_BOOT_LOOP;
 	}
 	return UPDATE_EV_RETURNED;
