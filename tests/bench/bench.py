@@ -48,7 +48,7 @@ def run_all(bench, names):
             bench.generator_rows()
         except Exception as error:  # told at the end, in the exit status and in the results
             traceback.print_exc()
-            run["failed"] = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            run["failed"] = ((str(error) or type(error).__name__).splitlines())[0][:200]
         run["seconds"] = round(time.monotonic() - began)
         print(f"  {name}: {'FAILED' if run['failed'] else 'done'} in {run['seconds']} s", flush=True)
         records += [run, *bench.records]

@@ -73,8 +73,10 @@ class Registry:
                 self.site.order("advance", rollout)
             wait_for(lambda: self.site.stages(rollout)[stage - 1]["opened_at"], 600, lambda: self.site.describe(rollout), every=0.1)
             opened.append(spent(database, "controller_(open_stage|eligible)") / 1e3)
-            assert self.site.stages(rollout)[stage - 1]["cohort"] == (self.devices // 100, self.devices)[stage - 1]
-        assert database.value("SELECT count(*) FROM ota.device_update WHERE rollout_id = %s", rollout) == self.devices
+            cohort, expected = self.site.stages(rollout)[stage - 1]["cohort"], (self.devices // 100, self.devices)[stage - 1]
+            assert cohort == expected, f"stage {stage} has {cohort} devices instead of {expected}"
+        count = database.value("SELECT count(*) FROM ota.device_update WHERE rollout_id = %s", rollout)
+        assert count == self.devices, f"{count} of {self.devices} devices have an update"
         update = timed(lambda: database.execute("UPDATE ota.device_update SET from_version = '1.0.9' WHERE rollout_id = %s", rollout))
         return rollout, *opened, update
 
@@ -95,7 +97,7 @@ class Registry:
         log = database.value("SELECT pg_current_wal_lsn()")
         load("publish", self.site.broker.port, REPORTING, messages, 1, 5, "devices/{}/ota/status", REPORT, prefix="device")
         wait_for(lambda: database.value(count) - before >= messages, 120, "all reports are in the tables", every=0.1)
-        assert database.value(count) - before == messages
+        assert database.value(count) - before == messages, f"{database.value(count) - before} reports instead of {messages}"
         return (spent(database, "broker_(read|write)") * 1e3 / messages,
                 database.value("SELECT pg_current_wal_lsn() - %s::pg_lsn", log) / messages)
 

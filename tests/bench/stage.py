@@ -52,7 +52,8 @@ def opening(bench, devices, pinged):
             pings = ping.end()
         opened = site.stages(rollout)[1]["opened_at"].timestamp()
         told = sorted(_seconds(notice["ts"]) for notice in run.notices()[first:])
-        assert len({notice["device"] for notice in run.notices()}) == devices
+        heard = len({notice["device"] for notice in run.notices()})
+        assert heard == devices, f"{heard} of {devices} devices heard of the release"
         return told[0] - opened, told[-1] - opened, pings, broker, idle
 
 
