@@ -68,7 +68,13 @@ static enum update_event classify_running(const struct update_facts *facts,
 		return UPDATE_EV_TARGET_IDLE;
 	}
 	if (input->status == REPORT_SUCCESS) {
-		if (!reboot_seen) {
+		/*
+		 * Told again in this session, because it came back and had said nothing: it may have been
+		 * back from its reboot.  One that speaks only at the end has no other to show.
+		 */
+		bool may_have_rebooted = facts->state == UPDATE_NOTIFIED && facts->boots > 0;
+
+		if (!reboot_seen && !may_have_rebooted) {
 			return UPDATE_EV_SUCCESS_EARLY;
 		}
 		return limits->step ? UPDATE_EV_STEP_DONE : UPDATE_EV_SUCCESS;

@@ -51,6 +51,14 @@ def test_every_step_is_in_the_table(told):
     assert row["finished_at"] and row["notified_at"] and row["attempt"] == 1
 
 
+def test_who_speaks_only_at_the_end_is_told_again_after_its_reboot_and_succeeds(told):
+    """Its health check takes longer than the moment in which a device that is back may show that it has started."""
+    told.device.reboot("1.5.0")
+    assert told.device.wait_notice(2)["attempt"] == told.notice["attempt"]
+    told.report("SUCCESS")
+    told.wait("succeeded")
+
+
 @pytest.mark.parametrize("status", ["success", "Success"])
 def test_success_in_any_letter_case(told, status):
     told.device.install(told.notice)
