@@ -138,7 +138,13 @@ static int run(const struct config *config, char **firmware)
 	struct bootctl boot = { 0 };
 	char image[sizeof(config_text) + 16] = "";
 
+	sigset_t off;
+
+	(void)sigemptyset(&off);
+	(void)sigaddset(&off, SIGTERM);
+	(void)sigaddset(&off, SIGINT);
 	(void)signal(SIGTERM, power_off);
+	(void)signal(SIGINT, power_off);
 	for (;;) {
 		char slot = bootctl_load(&boot) ? choose(&boot) : '\0';
 
@@ -152,14 +158,20 @@ static int run(const struct config *config, char **firmware)
 		(void)setenv("OTA_IMAGE", image, 1);
 		(void)setenv("OTA_VERSION", bootctl_slot(&boot, slot)->version, 1);
 		printf("boot: slot %c, %s\n", slot, bootctl_slot(&boot, slot)->version);
+		/* A signal waits until it is known which process it is to reach. */
+		(void)sigprocmask(SIG_BLOCK, &off, NULL);
 		pid_t process = fork();
 
 		if (process == 0) {
+			(void)signal(SIGTERM, SIG_DFL);
+			(void)signal(SIGINT, SIG_DFL);
+			(void)sigprocmask(SIG_UNBLOCK, &off, NULL);
 			(void)execvp(firmware[0], firmware);
 			fprintf(stderr, "ota_bootloader: %s: cannot be started\n", firmware[0]);
 			_exit(127);
 		}
 		child = (sig_atomic_t)process;
+		(void)sigprocmask(SIG_UNBLOCK, &off, NULL);
 		watch(process, config->watchdog_seconds, slot);
 		child = 0;
 		platform_sleep_ms(config->restart_ms);

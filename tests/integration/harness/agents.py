@@ -85,9 +85,9 @@ exec {agent}
 
     # -- the power switch
 
-    def provision(self, version="1.0.0", sequence=0):
+    def provision(self, version="1.0.0", sequence=0, behaviour="good"):
         image = self.folder / "factory.img"
-        image.write_bytes(make_image(version))
+        image.write_bytes(make_image(version, behaviour))
         subprocess.run([*self.boot_command, "provision", self.conf, image, version, str(sequence)], check=True)
         return self
 
