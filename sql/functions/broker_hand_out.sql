@@ -55,11 +55,17 @@ BEGIN
           JOIN ota.release l ON l.release_id = r.release_id
           JOIN ota.device d ON d.device_id = f.device_id
           LEFT JOIN ota.rollout_stage s ON s.rollout_id = f.rollout_id AND s.stage = r.current_stage
-    ), stones AS MATERIALIZED (
+    ), kinds AS MATERIALIZED (
         -- Below the release's minVersion: the next stepping stone, looked up anew, once for each kind of device.
-        SELECT k.*, (ota.step_path(k.release_id, k.fleet, k.version, k.hardware, k.sequence))[1] AS step
-          FROM (SELECT DISTINCT p.release_id, p.fleet, p.version, coalesce(p.hardware, '') AS hardware, p.sequence
-                  FROM picked p WHERE p.stepping) k
+        SELECT DISTINCT p.release_id, p.fleet, p.version, coalesce(p.hardware, '') AS hardware, p.sequence
+          FROM picked p JOIN ota.release l ON l.release_id = p.release_id
+         WHERE p.stepping AND ota.version_key(p.version) < ota.version_key(l.min_version)
+    ), ways AS MATERIALIZED (
+        SELECT h.*, ota.step_ways(h.release_id, h.fleet, h.hardware) AS ways
+          FROM (SELECT DISTINCT k.release_id, k.fleet, k.hardware FROM kinds k) h
+    ), stones AS MATERIALIZED (
+        SELECT k.*, (ota.step_path(w.ways, k.version, k.sequence))[1] AS step
+          FROM kinds k JOIN ways w ON w.release_id = k.release_id AND w.fleet = k.fleet AND w.hardware = k.hardware
     ), strayed AS (
         UPDATE ota.device_update u
            SET state = 'cancelled', error = 'NOT_IN_STAGE', finished_at = now(), granted_at = NULL, retell_at = NULL, ready = false

@@ -33,15 +33,19 @@ BEGIN ATOMIC
                           WHERE d.fleet = eligible_devices.fleet
                             AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))) v,
                LATERAL (SELECT v.version, ota.version_key(v.version) AS key OFFSET 0) k
+    ), kinds AS MATERIALIZED (
+        -- Devices that need a stepping stone are alike when these are; there are none for a release without minVersion.
+        SELECT DISTINCT v.version, coalesce(d.hardware, '') AS hardware, d.sequence
+          FROM versions v
+          JOIN ota.device d ON d.fleet = eligible_devices.fleet AND d.version = v.version
+           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+         WHERE v.bounds = 'below_min_version' AND NOT v.unreadable
+    ), ways AS MATERIALIZED (
+        SELECT h.hardware, ota.step_ways(eligible_devices.release_id, eligible_devices.fleet, h.hardware) AS ways
+          FROM (SELECT DISTINCT k.hardware FROM kinds k) h
     ), stones AS MATERIALIZED (
-        -- Once for each distinct kind of device; nothing to do for a release without minVersion.
-        SELECT k.version, k.hardware, k.sequence,
-               ota.step_path(eligible_devices.release_id, eligible_devices.fleet, k.version, k.hardware, k.sequence) AS steps
-          FROM (SELECT DISTINCT v.version, coalesce(d.hardware, '') AS hardware, d.sequence
-                  FROM versions v
-                  JOIN ota.device d ON d.fleet = eligible_devices.fleet AND d.version = v.version
-                   AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
-                 WHERE v.bounds = 'below_min_version' AND NOT v.unreadable) k
+        SELECT k.version, k.hardware, k.sequence, ota.step_path(w.ways, k.version, k.sequence) AS steps
+          FROM kinds k JOIN ways w ON w.hardware = k.hardware
     ), judged AS (
         -- The first that fits is the answer.
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
