@@ -6,6 +6,7 @@
 
 #include <openssl/evp.h>
 
+#include "ota/rules/version.h"
 #include "ota/store/sql_files.h"
 
 static bool is_migration(const char *name)
@@ -72,8 +73,9 @@ static enum ota_err apply_file(struct pg *pg, const struct sql_file *file, struc
 	return err;
 }
 
+/* *replaces: there was an older schema, which other brokers may be using. */
 static enum ota_err apply_migrations(
-	struct pg *pg, bool owns, struct logring *log, struct ota_why *why)
+	struct pg *pg, bool owns, bool *replaces, struct logring *log, struct ota_why *why)
 {
 	int64_t exists = 0;
 	int64_t have = 0;
@@ -111,29 +113,58 @@ static enum ota_err apply_migrations(
 			logring_printf(log, LOG_LEVEL_NOTICE, "database: applied sql/%s", sql_files[i].name);
 		}
 	}
+	*replaces = exists && have < know;
 	return OTA_OK;
+}
+
+/* Is the text of the functions that are there a newer plugin's?  Of one that said no version nobody knows. */
+static bool is_newer(const char *version)
+{
+	return version_valid(version) && version_valid(OTA_VERSION)
+		&& version_compare(version, OTA_VERSION) > 0;
+}
+
+static enum ota_err note_functions(struct pg *pg, const char *digest, struct ota_why *why)
+{
+	const char *values[2] = { digest, OTA_VERSION };
+
+	return pg_exec(pg,
+		"INSERT INTO ota.setting VALUES ('functions', $1), ('functions_of', $2) "
+		"ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+		2, values, NULL, why);
 }
 
 static enum ota_err apply_functions(
 	struct pg *pg, bool owns, struct logring *log, struct ota_why *why)
 {
 	char digest[65] = "";
-	const char *values[1] = { digest };
 	PGresult *result = NULL;
+	bool same = false;
+	bool newer = false;
 	enum ota_err err = functions_digest(digest);
 
 	if (!err) {
-		err = pg_exec(pg, "SELECT 1 FROM ota.setting WHERE name = 'functions' AND value = $1", 1,
-			values, &result, why);
+		err = pg_exec(pg,
+			"SELECT (SELECT value FROM ota.setting WHERE name = 'functions'), "
+			"(SELECT value FROM ota.setting WHERE name = 'functions_of')",
+			0, NULL, &result, why);
 	}
-	if (err || PQntuples(result) > 0) {
-		PQclear(result);
+	if (err) {
 		return err;
 	}
-	PQclear(result);
-	if (!owns) {
+	same = pg_text(result, 0, 0) && strcmp(pg_text(result, 0, 0), digest) == 0;
+	newer = is_newer(pg_text(result, 0, 1));
+	if (!same && newer) {
+		/* Or two brokers that are upgraded one after the other would take each other's functions away, at each new connection. */
+		logring_printf(log, LOG_LEVEL_NOTICE,
+			"database: using the functions and views of plugin %s; this one is %s: upgrade it",
+			pg_text(result, 0, 1), OTA_VERSION);
+	} else if (!same && !owns) {
 		logring_printf(log, LOG_LEVEL_NOTICE,
 			"database: using the functions and views that the owner of schema ota has installed");
+	}
+	PQclear(result);
+	if (same || newer || !owns) {
 		return OTA_OK;
 	}
 	for (size_t i = 0; i < sql_files_count; i++) {
@@ -145,15 +176,30 @@ static enum ota_err apply_functions(
 		}
 	}
 	logring_printf(log, LOG_LEVEL_INFO, "database: installed functions and views");
-	return pg_exec(pg,
-		"INSERT INTO ota.setting VALUES ('functions', $1) "
-		"ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-		1, values, NULL, why);
+	return note_functions(pg, digest, why);
+}
+
+/*
+ * Ends the other brokers' sessions, which hold the lock of a broker's name (see take_name() in store_link.c).  They connect again at once: a
+ * plugin that knows the new tables goes on, an older one finds that it does not, and keeps its reports until it is upgraded, instead of
+ * working on with functions that are not its own.  Who may not end them leaves them alone: they find out by their next error.
+ */
+static void send_away(struct pg *pg)
+{
+	struct ota_why ignored;
+
+	(void)!pg_script(pg,
+		"SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 2 "
+		"AND l.classid = (hashtext('ota.broker')::bigint & 4294967295)::oid AND l.granted "
+		"AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) "
+		"AND l.pid <> pg_backend_pid()",
+		&ignored);
 }
 
 enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
 {
 	int64_t owns = 0;
+	bool replaces = false;
 	/* The lock waits for the other broker, however long its migration takes. */
 	enum ota_err err = pg_script(pg,
 		"BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
@@ -169,7 +215,7 @@ enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
 			&owns, why);
 	}
 	if (!err) {
-		err = apply_migrations(pg, owns != 0, log, why);
+		err = apply_migrations(pg, owns != 0, &replaces, log, why);
 	}
 	if (!err) {
 		err = apply_functions(pg, owns != 0, log, why);
@@ -181,5 +227,9 @@ enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why)
 		(void)!pg_script(pg, "ROLLBACK", &ignored);
 		return err;
 	}
-	return pg_script(pg, "COMMIT", why);
+	err = pg_script(pg, "COMMIT", why);
+	if (!err && replaces) {
+		send_away(pg);
+	}
+	return err;
 }

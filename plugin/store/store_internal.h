@@ -40,7 +40,8 @@ struct store {
 	atomic_bool reload;
 	bool greeted; /* this process has introduced itself to the database once */
 	bool proven;  /* this connection has taken a batch and a pass: it is good for more than hello */
-	bool said_away; /* the log and $SYS say "away" */
+	bool said_away;    /* the log and $SYS say "away" */
+	bool said_refused; /* ... and that the database is not for us */
 	bool active;
 	bool eager;            /* something happened that a pass should look at */
 	bool commanding;       /* an operator's command runs */

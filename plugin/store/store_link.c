@@ -71,11 +71,17 @@ int64_t link_do_without(struct store *store, int64_t limit)
 
 static void say_away(struct store *store, const char *reason)
 {
-	if (store->said_away || atomic_load(&store->stopping)) {
+	const bool known = store->said_away && (store->said_refused || !store->refused);
+
+	if (known || atomic_load(&store->stopping)) {
 		return;
 	}
+	/* That the database does not want us is news also to who knows that it was gone: only an operator can change it. */
+	store->said_refused = store->refused;
+	if (!store->said_away) {
+		store->away_since_ms = clock_wall_ms();
+	}
 	store->said_away = true;
-	store->away_since_ms = clock_wall_ms();
 	logring_printf(store->log, LOG_LEVEL_WARNING,
 		"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again", reason,
 		store->options->state_directory);
@@ -121,6 +127,7 @@ void link_works(struct store *store)
 			outbox_pending_records(store->outbox));
 	}
 	store->said_away = false;
+	store->said_refused = false;
 	store->away_since_ms = clock_wall_ms();
 	link_report(store);
 }

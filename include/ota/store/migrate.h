@@ -1,8 +1,9 @@
 /*
  * migrate - bring the database's schema to this plugin's.
  *
- * Numbered migrations are applied once, functions and views whenever theirs differ from the embedded ones, all in one
- * transaction under an advisory lock, so that two brokers may start at once.
+ * Numbered migrations are applied once, functions and views whenever theirs differ from the embedded ones and are not a newer
+ * plugin's, all in one transaction under an advisory lock, so that two brokers may start at once.  After a migration of a database that
+ * was in use the other brokers' sessions are ended, so that each of them looks anew whether it knows these tables.
  * Thread: store.
  */
 #pragma once
