@@ -116,8 +116,10 @@ static enum ota_err take_value(
 		break;
 	}
 	if (!value || !cJSON_AddItemToObject(members, argument->member, value)) {
-		ota_why_set(why, "%s is \"%s\"; accepted is %s (%s)", argument->name, text, accepted,
-			argument->help);
+		const bool same = strcmp(argument->help, accepted) == 0;
+
+		ota_why_set(why, "%s is \"%s\"; accepted is %s%s%s%s", argument->name, text, accepted,
+			same ? "" : " (", same ? "" : argument->help, same ? "" : ")");
 		return OTA_ERR_INVALID;
 	}
 	return OTA_OK;

@@ -1,4 +1,4 @@
-/* Plans, windows and blackouts: commands whose arguments say which of several things is meant. */
+/* Commands whose arguments say which of several things is meant, or in which words it is told. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,10 +90,52 @@ out:
 	return status;
 }
 
+int rollout_start(struct task *task)
+{
+	return finish(task, "start_rollout",
+		cJSON_GetObjectItemCaseSensitive(task->members, "start_at")
+			? "rollout {id} of {version} to fleet {fleet} is scheduled for {start_at}"
+			: "rollout {id} of {version} to fleet {fleet} is started");
+}
+
+int fleet_quarantine(struct task *task)
+{
+	const bool after = cJSON_GetObjectItemCaseSensitive(task->members, "failures") != NULL;
+	const bool never = cJSON_GetObjectItemCaseSensitive(task->members, "never") != NULL;
+
+	if (after == never) {
+		(void)task_fail("fleet quarantine needs --after FAILURES, or --never");
+		return EXIT_USAGE;
+	}
+	cJSON_DeleteItemFromObjectCaseSensitive(task->members, "never");
+	return finish(task, "set_quarantine",
+		after ? "devices of fleet {fleet} go into quarantine after {failures} failures in a row"
+			  : "devices of fleet {fleet} go into quarantine no more");
+}
+
+/* How many of these are given. */
+static size_t given(const struct task *task, const char *const *members, size_t count)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		found += cJSON_GetObjectItemCaseSensitive(task->members, members[i]) ? 1 : 0;
+	}
+	return found;
+}
+
 int fleet_window(struct task *task)
 {
+	static const char *const of_window[] = { "timezone", "days", "opens", "closes" };
+	const size_t count = sizeof(of_window) / sizeof(of_window[0]);
 	cJSON *clear = cJSON_DetachItemFromObjectCaseSensitive(task->members, "clear");
 
+	if (given(task, of_window, count) != (clear ? 0 : count)) {
+		cJSON_Delete(clear);
+		(void)task_fail(
+			"fleet window needs --timezone, --days, --opens and --closes, or --clear alone");
+		return EXIT_USAGE;
+	}
 	if (!clear) {
 		return finish(task, "set_window",
 			"fleet {fleet} may be told from {opens} to {closes} ({timezone}) on {days}");
@@ -139,17 +181,14 @@ int fleet_blackout(struct task *task)
 {
 	static const char *const of_adding[] = { "from_at", "until_at", "all" };
 	const cJSON *fleet = cJSON_GetObjectItemCaseSensitive(task->members, "fleet");
-	const cJSON *reason = cJSON_GetObjectItemCaseSensitive(task->members, "reason");
+	const bool reason = cJSON_GetObjectItemCaseSensitive(task->members, "reason") != NULL;
 	const bool all = cJSON_GetObjectItemCaseSensitive(task->members, "all") != NULL;
-	bool add = false;
+	const bool add = given(task, of_adding, sizeof(of_adding) / sizeof(of_adding[0])) > 0;
 
-	for (size_t i = 0; i < sizeof(of_adding) / sizeof(of_adding[0]); i++) {
-		add = add || cJSON_GetObjectItemCaseSensitive(task->members, of_adding[i]);
-	}
 	if (cJSON_GetObjectItemCaseSensitive(task->members, "blackout_id")) {
-		if (add || fleet) {
+		if (add || fleet || !reason) {
 			(void)task_fail(
-				"fleet blackout --remove takes the blackout's number and --reason only");
+				"fleet blackout --remove takes the blackout's number and --reason, nothing else");
 			return EXIT_USAGE;
 		}
 		return finish(task, "remove_blackout", "blackout {blackout_id} is removed");
@@ -164,6 +203,10 @@ int fleet_blackout(struct task *task)
 	}
 	if (all == (fleet != NULL)) {
 		(void)task_fail("fleet blackout needs a fleet, or --all for every one of them");
+		return EXIT_USAGE;
+	}
+	if (given(task, of_adding, 2) < 2 || !reason) {
+		(void)task_fail("fleet blackout needs --from, --until and --reason");
 		return EXIT_USAGE;
 	}
 	cJSON_DeleteItemFromObjectCaseSensitive(task->members, "all");

@@ -73,6 +73,12 @@ out:
 	return text;
 }
 
+static void not_an_envelope(const char *path, const struct ota_why *why)
+{
+	(void)task_fail(
+		"%s is no envelope: %s; accepted is what release sign has written", path, why->text);
+}
+
 /* The envelope to sign: a new one, or that of --append. */
 static enum ota_err begin_envelope(const struct task *task, struct dsse_unverified *envelope)
 {
@@ -84,12 +90,14 @@ static enum ota_err begin_envelope(const struct task *task, struct dsse_unverifi
 
 	if (path) {
 		err = file_read(path, DSSE_ENVELOPE_MAX, &data, &length, &why);
-		if (!err) {
-			err = dsse_parse((const char *)data, length, envelope, &why);
+		if (err) {
+			(void)task_fail("%s", why.text);
+			return err;
 		}
+		err = dsse_parse((const char *)data, length, envelope, &why);
 		free(data);
 		if (err) {
-			(void)task_fail("%s: %s", path, why.text);
+			not_an_envelope(path, &why);
 		} else if (envelope->signature_count >= DSSE_SIGNATURES_MAX) {
 			(void)task_fail("%s has %d signatures already", path, DSSE_SIGNATURES_MAX);
 			dsse_free(envelope);
@@ -256,9 +264,12 @@ int release_verify(struct task *task)
 		return task_fail("--threshold is %.0f; accepted are 1 to %d", needed, DSSE_SIGNATURES_MAX);
 	}
 	if (keyring_load(text_of(task, "trusted_keys"), note_key, NULL, &keyring, &why) != OTA_OK
-		|| file_read(path, DSSE_ENVELOPE_MAX, &data, &length, &why) != OTA_OK
-		|| dsse_parse((const char *)data, length, &envelope, &why) != OTA_OK) {
+		|| file_read(path, DSSE_ENVELOPE_MAX, &data, &length, &why) != OTA_OK) {
 		(void)task_fail("%s", why.text);
+		goto out;
+	}
+	if (dsse_parse((const char *)data, length, &envelope, &why) != OTA_OK) {
+		not_an_envelope(path, &why);
 		goto out;
 	}
 	signed_by = calloc(keyring_count(keyring) + 1, sizeof(*signed_by));
@@ -297,7 +308,7 @@ static cJSON *from_envelope(const char *path, char *version, size_t size)
 		return NULL;
 	}
 	if (dsse_parse((const char *)data, length, &envelope, &why) != OTA_OK) {
-		(void)task_fail("%s: %s", path, why.text);
+		not_an_envelope(path, &why);
 		goto out;
 	}
 	if (manifest_parse((const char *)envelope.payload, envelope.payload_length, &manifest, &why)

@@ -7,6 +7,7 @@
 
 #include "ota/store/command_table.h"
 #include "ota/wire/change.h"
+#include "ota/wire/json.h"
 
 #include "command_bind.h"
 
@@ -169,8 +170,37 @@ static enum ota_err transact(struct pg *pg, const char *user, const struct comma
 	return err;
 }
 
-static void answer_sql_error(struct control_answers *answers, const struct control_command *command,
-	const struct pg_error *error, const struct ota_why *why)
+/* What is accepted instead of a text that PostgreSQL cannot read as a value of this type; NULL: another type. */
+static const char *accepted_time(const char *sql)
+{
+	return strcmp(sql, "timestamptz") == 0 ? "a time such as 2026-12-20 00:00+01"
+		: strcmp(sql, "interval") == 0     ? "a span of time such as 2 hours"
+		: strcmp(sql, "time") == 0         ? "a time of day such as 02:00"
+										   : NULL;
+}
+
+/* PostgreSQL's own words for a time that it cannot read say what is wrong; not where it stands, nor what is right. */
+static void tell_time(const struct command *row, const struct control_command *command,
+	const struct pg_error *error, char *text, size_t size)
+{
+	for (size_t i = 0; i < COMMAND_MEMBERS_MAX && row->members[i].name; i++) {
+		const cJSON *item = json_member(command->members, row->members[i].name);
+		const char *accepted = accepted_time(row->members[i].sql);
+		char shown[JSON_DESCRIBE_SIZE];
+
+		if (accepted && cJSON_IsString(item) && strstr(error->message, item->valuestring)) {
+			(void)snprintf(text, size, "member \"%s\" is %s; accepted is %s (%s)",
+				row->members[i].name, json_describe(item, shown), accepted, error->message);
+			return;
+		}
+	}
+	(void)snprintf(text, size,
+		"%s. Accepted are times such as 2026-12-20 00:00+01, spans such as 2 hours, times of day such as 02:00",
+		error->message);
+}
+
+static void answer_sql_error(struct control_answers *answers, const struct command *row,
+	const struct control_command *command, const struct pg_error *error, const struct ota_why *why)
 {
 	char text[ERROR_MAX];
 
@@ -183,10 +213,7 @@ static void answer_sql_error(struct control_answers *answers, const struct contr
 			COMMAND_STATEMENT_MS / 1000);
 	} else if (!error->hint[0]
 		&& (strcmp(error->state, "22007") == 0 || strcmp(error->state, "22008") == 0)) {
-		/* PostgreSQL's own words for a time that it cannot read say what is wrong, and not what is right. */
-		(void)snprintf(text, sizeof(text),
-			"%s. Accepted are times such as 2026-12-20 00:00+01, spans such as 2 hours, times of day such as 02:00",
-			error->message);
+		tell_time(row, command, error, text, sizeof(text));
 	} else {
 		(void)snprintf(
 			text, sizeof(text), "%s%s%s", error->message, error->hint[0] ? ". " : "", error->hint);
@@ -201,8 +228,9 @@ static void answer_result(struct control_answers *answers, const struct command 
 	struct ota_why why;
 
 	if (!data) {
-		ota_why_set(&why, "there is no %s %s", row->missing ? row->missing : row->name,
-			call->values[0] ? call->values[0] : "");
+		ota_why_set(&why, "there is no %s %s; accepted is one that list_%ss names",
+			row->missing ? row->missing : row->name, call->values[0] ? call->values[0] : "",
+			row->missing ? row->missing : row->name);
 		control_answer_error(answers, command->name, command->correlation, why.text, "P0002");
 	} else if (strlen(data) > CONTROL_ANSWER_MAX) {
 		ota_why_set(&why,
@@ -249,7 +277,7 @@ static enum ota_err carry_out(struct pg *pg, const char *user,
 		answer_result(answers, row, command, &call, result);
 		PQclear(result);
 	} else if (pg->connection) {
-		answer_sql_error(answers, command, &pg->error, &reason);
+		answer_sql_error(answers, row, command, &pg->error, &reason);
 		err = OTA_OK;
 	} else {
 		*why = reason;

@@ -102,6 +102,46 @@ static char *integer_text(const cJSON *object, const char *name, int64_t min, in
 	return strdup(text);
 }
 
+static const char *accepted(enum command_type type)
+{
+	static const char *const words[] = {
+		[COMMAND_TEXT] = "a text",
+		[COMMAND_INTEGER] = "an integer",
+		[COMMAND_LIMIT] = "an integer from 1 to 1000",
+		[COMMAND_NUMBER] = "a number",
+		[COMMAND_BOOLEAN] = "true or false",
+		[COMMAND_JSON] = "an object or a list",
+		[COMMAND_BASE64] = "base64",
+		[COMMAND_TEXTS] = "a list of texts",
+		[COMMAND_RELEASE_STATE] = "submitted, verified, rejected or revoked",
+		[COMMAND_ROLLOUT_STATE] =
+			"scheduled, running, paused, halted, completed, cancelled or superseded",
+		[COMMAND_UPDATE_STATE] =
+			"pending, notified, downloading, verifying, applying, rebooting, succeeded, failed, "
+			"rolled_back, timed_out, rejected or cancelled",
+	};
+
+	return words[type];
+}
+
+/* A text that is one of those that are accepted; a mistyped one would find nothing, and look as if there were nothing. */
+static char *state_text(enum command_type type, const char *text)
+{
+	const size_t length = strlen(text);
+	const char *at = accepted(type);
+
+	while (*at) {
+		const size_t word = strcspn(at, ", ");
+
+		if (word == length && strncmp(at, text, length) == 0 && strcmp(text, "or") != 0) {
+			return strdup(text);
+		}
+		at += word;
+		at += strspn(at, ", ");
+	}
+	return NULL;
+}
+
 /* NULL: not acceptable (or no memory, which is told as the same). */
 static char *value_text(const struct command_member *member, const cJSON *object, const cJSON *item)
 {
@@ -122,24 +162,12 @@ static char *value_text(const struct command_member *member, const cJSON *object
 		return cJSON_IsString(item) ? hex_text(item->valuestring) : NULL;
 	case COMMAND_TEXTS:
 		return array_text(item);
+	case COMMAND_RELEASE_STATE:
+	case COMMAND_ROLLOUT_STATE:
+	case COMMAND_UPDATE_STATE:
+		return cJSON_IsString(item) ? state_text(member->type, item->valuestring) : NULL;
 	}
 	return NULL;
-}
-
-static const char *accepted(enum command_type type)
-{
-	static const char *const words[] = {
-		[COMMAND_TEXT] = "a text",
-		[COMMAND_INTEGER] = "an integer",
-		[COMMAND_LIMIT] = "an integer from 1 to 1000",
-		[COMMAND_NUMBER] = "a number",
-		[COMMAND_BOOLEAN] = "true or false",
-		[COMMAND_JSON] = "an object or a list",
-		[COMMAND_BASE64] = "base64",
-		[COMMAND_TEXTS] = "a list of texts",
-	};
-
-	return words[type];
 }
 
 static size_t members_of(const struct command *row)

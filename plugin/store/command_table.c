@@ -33,10 +33,23 @@
 		"limit", "integer", COMMAND_LIMIT, false \
 	}
 
+#define STATE(kind)                  \
+	{                                \
+		"state", "text", kind, false \
+	}
+
 /* Small rows only: the answer to a list has a bound. */
 #define RELEASE_COLUMNS                                                                              \
 	"l.release_id, l.version, l.sequence, l.state, l.reason, l.size, l.sha256, l.url, l.signed_by, " \
 	"l.submitted_at, l.submitted_by"
+
+/* Of a list for one fleet, the first member: a mistyped name is told, instead of nothing found. */
+#define FLEET_EXISTS \
+	"HAVING $1::text IS NULL OR EXISTS (SELECT FROM ota.fleet f WHERE f.fleet = $1)"
+
+#define EVENT_COLUMNS "e.event_id, e.at, e.broker, e.kind, e.device_id, e.rollout_id, e.detail"
+#define EVENT_IS \
+	"($1::text IS NULL OR e.kind = $1) AND ($4::text IS NULL OR e.detail ->> 'by' = $4) "
 
 static const struct command table[] = {
 	{ "add_release", "add_release", "release_id", NULL, NULL,
@@ -76,8 +89,8 @@ static const struct command table[] = {
 	{ "list_quarantine", NULL, NULL,
 		"SELECT jsonb_build_object('devices', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT * FROM "
 		"ota.quarantine q WHERE ($1::text IS NULL OR q.fleet = $1) ORDER BY q.quarantined_at DESC, "
-		"q.device_id LIMIT coalesce($2, 100)) x",
-		NULL, { TEXT("fleet"), LIMIT } },
+		"q.device_id LIMIT coalesce($2, 100)) x " FLEET_EXISTS,
+		"fleet", { TEXT("fleet"), LIMIT } },
 	{ "retry_device", "retry_device", NULL, NULL, NULL,
 		{ ID_REQ("rollout_id"), TEXT_REQ("device_id"), TEXT_REQ("reason") } },
 	{ "assign_device", "assign_device", NULL, NULL, NULL,
@@ -113,8 +126,8 @@ static const struct command table[] = {
 		"b.blackout_id, b.fleet, b.from_at, b.until_at, CASE WHEN b.until_at <= now() THEN 'over' WHEN "
 		"b.from_at <= now() THEN 'open' ELSE 'scheduled' END AS state, b.reason, b.added_at, b.added_by "
 		"FROM ota.blackout b WHERE $1::text IS NULL OR b.fleet = $1 OR b.fleet IS NULL ORDER BY "
-		"b.until_at DESC, b.blackout_id LIMIT coalesce($2, 100)) x",
-		NULL, { TEXT("fleet"), LIMIT } },
+		"b.until_at DESC, b.blackout_id LIMIT coalesce($2, 100)) x " FLEET_EXISTS,
+		"fleet", { TEXT("fleet"), LIMIT } },
 	{ "preview_rollout", "preview_rollout", NULL,
 		"WITH p AS MATERIALIZED (SELECT * FROM ota.preview_rollout($1, $2, coalesce($3, 'standard')) "
 		"  WITH ORDINALITY AS p (device_id, stage, label, included, reason, current_version, hardware, "
@@ -138,7 +151,7 @@ static const struct command table[] = {
 		"SELECT jsonb_build_object('releases', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM "
 		"(SELECT " RELEASE_COLUMNS " FROM ota.release l WHERE ($1::text IS NULL OR l.state = $1) "
 		"ORDER BY l.release_id DESC LIMIT coalesce($2, 100)) x",
-		NULL, { TEXT("state"), LIMIT } },
+		NULL, { STATE(COMMAND_RELEASE_STATE), LIMIT } },
 	{ "show_release", NULL, NULL,
 		"SELECT (to_jsonb(l) - 'envelope' - 'signature') || jsonb_build_object("
 		"'has_envelope', l.envelope IS NOT NULL, 'has_signature', l.signature IS NOT NULL, "
@@ -164,8 +177,8 @@ static const struct command table[] = {
 		"p.rollout_id AS id, p.fleet, p.version, p.plan, p.state, p.stage, p.label, p.stages, "
 		"p.targeted, p.cohort, p.succeeded, p.failed, p.in_progress, p.next_action, p.next_at, p.reason, "
 		"p.created_by FROM ota.rollout_progress p WHERE ($1::text IS NULL OR p.fleet = $1) AND ($2::text IS NULL OR "
-		"p.state = $2) ORDER BY p.rollout_id DESC LIMIT coalesce($3, 100)) x",
-		NULL, { TEXT("fleet"), TEXT("state"), LIMIT } },
+		"p.state = $2) ORDER BY p.rollout_id DESC LIMIT coalesce($3, 100)) x " FLEET_EXISTS,
+		"fleet", { TEXT("fleet"), STATE(COMMAND_ROLLOUT_STATE), LIMIT } },
 	{ "show_rollout", NULL, NULL,
 		"SELECT to_jsonb(p) - 'rollout_id' - 'stages' || jsonb_build_object('id', p.rollout_id, "
 		"'now', now(), 'stages', (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.stage) FROM (SELECT c.stage, "
@@ -185,11 +198,11 @@ static const struct command table[] = {
 		"u.device_id = d.device_id AND u.rollout_id = $5) u ON true WHERE ($1::text IS NULL OR d.fleet = $1) "
 		"AND ($2::text IS NULL OR d.version = $2) AND ($3::text IS NULL OR d.hardware = $3) AND ($4::boolean IS NULL OR "
 		"d.connected = $4) AND ($5::bigint IS NULL OR u.rollout_id = $5) AND ($6::text IS NULL OR u.state = $6) AND "
-		"($7::text IS NULL OR d.device_id > $7) ORDER BY d.device_id LIMIT coalesce($8, 100)) x",
-		NULL,
+		"($7::text IS NULL OR d.device_id > $7) ORDER BY d.device_id LIMIT coalesce($8, 100)) x " FLEET_EXISTS,
+		"fleet",
 		{ TEXT("fleet"), TEXT("version"), TEXT("hardware"),
-			{ "connected", "boolean", COMMAND_BOOLEAN, false }, BIGINT("rollout_id"), TEXT("state"),
-			TEXT("after"), LIMIT } },
+			{ "connected", "boolean", COMMAND_BOOLEAN, false }, BIGINT("rollout_id"),
+			STATE(COMMAND_UPDATE_STATE), TEXT("after"), LIMIT } },
 	{ "show_device", NULL, NULL,
 		"SELECT to_jsonb(d) || jsonb_build_object('updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER "
 		"BY u.rollout_id DESC) FROM (SELECT u.rollout_id, l.version, u.stage, u.attempt, u.state, "
@@ -204,8 +217,8 @@ static const struct command table[] = {
 		"SELECT jsonb_build_object('devices', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT s.* FROM "
 		"ota.stuck_devices s WHERE ($1::text IS NULL OR s.fleet = $1) AND ($2::bigint IS NULL OR "
 		"s.rollout_id = $2) AND ($3::text IS NULL OR s.device_id = $3) AND ($4::text IS NULL OR s.site = $4) "
-		"ORDER BY s.since NULLS LAST, s.device_id LIMIT coalesce($5, 100)) x",
-		NULL, { TEXT("fleet"), BIGINT("rollout_id"), TEXT("device_id"), TEXT("site"), LIMIT } },
+		"ORDER BY s.since NULLS LAST, s.device_id LIMIT coalesce($5, 100)) x " FLEET_EXISTS,
+		"fleet", { TEXT("fleet"), BIGINT("rollout_id"), TEXT("device_id"), TEXT("site"), LIMIT } },
 	{ "list_denied", NULL, NULL,
 		"SELECT jsonb_build_object('denied', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT t.* FROM "
 		"ota.denied_today t WHERE $1::text IS NULL OR t.client = $1 ORDER BY t.times DESC, t.last_at DESC "
@@ -214,8 +227,8 @@ static const struct command table[] = {
 	{ "agenda", NULL, NULL,
 		"SELECT jsonb_build_object('agenda', coalesce(jsonb_agg(to_jsonb(x)), '[]')) FROM (SELECT a.* FROM "
 		"ota.agenda a WHERE $1::text IS NULL OR a.fleet = $1 OR a.fleet IS NULL ORDER BY a.at NULLS LAST, "
-		"a.rollout_id LIMIT coalesce($2, 100)) x",
-		NULL, { TEXT("fleet"), LIMIT } },
+		"a.rollout_id LIMIT coalesce($2, 100)) x " FLEET_EXISTS,
+		"fleet", { TEXT("fleet"), LIMIT } },
 	{ "compare_releases", "compare_releases", NULL,
 		"SELECT jsonb_build_object('comparison', coalesce(jsonb_agg(to_jsonb(x) - 'place' ORDER BY x.place), '[]')) "
 		"FROM (SELECT c.* FROM ota.compare_releases($1, $2, $3) WITH ORDINALITY AS c (dimension, value, release, told, "
@@ -242,12 +255,19 @@ static const struct command table[] = {
 		"x.reason FROM ota.blackout x WHERE (x.fleet = f.fleet OR x.fleet IS NULL) AND x.until_at > now() "
 		"ORDER BY x.from_at LIMIT 100) b), '[]')) FROM ota.fleet f WHERE f.fleet = $1",
 		"fleet", { TEXT_REQ("fleet") } },
+	/* Of one device or rollout by its index, in the order of the time that it has; so a page reads a page, not all there is. */
 	{ "audit", NULL, NULL,
-		"SELECT jsonb_build_object('events', coalesce(jsonb_agg(to_jsonb(x) ORDER BY x.event_id), '[]')) "
-		"FROM (SELECT e.event_id, e.at, e.broker, e.kind, e.device_id, e.rollout_id, e.detail FROM "
-		"ota.event e WHERE ($1::text IS NULL OR e.kind = $1) AND ($2::text IS NULL OR e.device_id = $2) AND ($3::bigint IS "
-		"NULL OR e.rollout_id = $3) AND ($4::text IS NULL OR e.detail ->> 'by' = $4) AND ($5::bigint IS NULL OR "
-		"e.event_id < $5) ORDER BY e.event_id DESC LIMIT coalesce($6, 100)) x",
+		"WITH b AS MATERIALIZED (SELECT e.at FROM ota.event e WHERE e.event_id = $5 LIMIT 1), x AS ("
+		"(SELECT " EVENT_COLUMNS
+		" FROM ota.event e WHERE $2::text IS NULL AND $3::bigint IS NULL AND " EVENT_IS
+		"AND ($5::bigint IS NULL OR e.event_id < $5) ORDER BY e.event_id DESC LIMIT coalesce($6, 100)) UNION ALL "
+		"(SELECT " EVENT_COLUMNS
+		" FROM ota.event e WHERE ($2::text IS NOT NULL OR $3::bigint IS NOT NULL) "
+		"AND ($2::text IS NULL OR e.device_id = $2) AND ($3::bigint IS NULL OR e.rollout_id = $3) AND " EVENT_IS
+		"AND ($5::bigint IS NULL OR e.at <= coalesce((SELECT at FROM b), 'infinity') AND (e.event_id < $5 "
+		"OR e.at < coalesce((SELECT at FROM b), '-infinity'))) ORDER BY e.at DESC, e.event_id DESC LIMIT coalesce($6, 100))) "
+		"SELECT jsonb_build_object('events', coalesce(jsonb_agg(to_jsonb(x) ORDER BY CASE WHEN $2::text IS NULL "
+		"AND $3::bigint IS NULL THEN NULL ELSE x.at END, x.event_id), '[]')) FROM x",
 		NULL,
 		{ TEXT("kind"), TEXT("device_id"), BIGINT("rollout_id"), TEXT("by"), BIGINT("before"),
 			LIMIT } },

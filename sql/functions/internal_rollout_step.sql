@@ -115,7 +115,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '55000',
             MESSAGE = format('rollout %s is %s: %s is not possible', r.rollout_id, r.state, coalesce(rollout_step.event, '(null)')),
             HINT = coalesce('Possible now: ' || (SELECT string_agg(t.event, ', ' ORDER BY t.event)
-                                                   FROM ota.rollout_transition t WHERE t.from_state = r.state) || '.',
+                                                   FROM ota.rollout_transition t WHERE t.from_state = r.state
+                                                    AND t.event IN ('pause', 'resume', 'halt', 'cancel')) || '.',
                             format('A %s rollout is final; start a new one.', r.state));
     END IF;
     IF target IN ('running', 'paused') AND r.state NOT IN ('running', 'paused') THEN
@@ -144,7 +145,11 @@ BEGIN
            fallback_due = false,
            next_action = CASE target WHEN 'running' THEN 'the controller looks at it next'
                                      WHEN 'paused' THEN 'waits for ota.resume_rollout'
-                                     WHEN 'halted' THEN 'waits for ota.resume_rollout or ota.cancel_rollout' END,
+                                     WHEN 'halted' THEN CASE WHEN (SELECT l.state FROM ota.release l WHERE l.release_id = r.release_id)
+                                                                  IN ('rejected', 'revoked')
+                                         -- It cannot resume.
+                                         THEN 'waits for ota.cancel_rollout, or a rollout of another release'
+                                         ELSE 'waits for ota.resume_rollout or ota.cancel_rollout' END END,
            next_at = CASE WHEN target = 'running' THEN now() END
      WHERE rollout_id = r.rollout_id
     RETURNING reason INTO why;

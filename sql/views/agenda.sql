@@ -8,7 +8,13 @@ SELECT a.at, a.what, a.fleet, a.rollout_id, a.version, a.state
      WHERE r.state IN ('running', 'paused', 'halted') AND r.next_action IS NOT NULL
         OR r.state IN ('scheduled', 'completed') AND r.next_action LIKE 'cannot go on: %'
     UNION ALL
-    SELECT r.start_at, 'rollout starts', r.fleet::text, r.rollout_id, l.version, r.state
+    -- One that a back end has published waits for its release's verification, whatever its time; one whose release is no more is as good as
+    -- halted.
+    SELECT CASE WHEN l.state = 'verified' THEN r.start_at END,
+           CASE l.state WHEN 'verified' THEN 'rollout starts'
+                        WHEN 'submitted' THEN 'rollout starts when a broker has verified the release'
+                        ELSE format('rollout does not start: its release is %s', l.state) END,
+           r.fleet::text, r.rollout_id, l.version, r.state
       FROM ota.rollout r JOIN ota.release l ON l.release_id = r.release_id
      WHERE r.state = 'scheduled'
     UNION ALL

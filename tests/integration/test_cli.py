@@ -156,13 +156,15 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert "cancelled" in desk.run("rollout", "cancel", back, "--reason", "no")
     assert "cancelled" in desk.run("rollout", "cancel", rollout, "--reason", "enough")
     assert "is cancelled" in desk.fails("device", "retry", rollout, "dev-001", "again")
-    assert desk.run("fleet", "quarantine", "default", "--after", "5", "--reason", "bad radio") == "fleet default has its quarantine\n"
+    assert desk.run("fleet", "quarantine", "default", "--after", "5", "--reason", "bad radio") \
+        == "devices of fleet default go into quarantine after 5 failures in a row\n"
     assert desk.run("device", "quarantined") == "none\n"
     assert "is not in quarantine" in desk.fails("device", "unquarantine", "dev-001", "x")
     assert desk.run("device", "assign", "dev-001", "lab") == "device dev-001 is in fleet lab\n"
     assert desk.json("device", "show", "dev-001")["fleet"] == "lab"
     assert [one["device_id"] for one in desk.json("device", "list", "--connected", "true", "--fleet", "lab")["devices"]] == ["dev-001"]
-    assert desk.run("device", "list", "--fleet", "nowhere") == "none\n"
+    assert desk.run("device", "list", "--hardware", "rev-z") == "none\n"
+    assert desk.fails("device", "list", "--fleet", "nowhere") == "mosquitto_ota: there is no fleet nowhere; accepted is one that list_fleets names\n"
     assert {one["fleet"] for one in desk.json("fleet", "list")["fleets"]} == {"default", "lab"}
     assert desk.run("device", "pin", "dev-002", "1.5.0", "test") == "device dev-002 is pinned to 1.5.0\n"
     assert desk.run("device", "unpin", "dev-002") == "device dev-002 is not pinned\n"
@@ -184,7 +186,7 @@ def test_what_an_operator_orders(office, desk, tmp_path):
     assert re.search(r"ID +FLEET +FROM +UNTIL.*\n1 +lab +2026-01-01T00:00:00Z +2099", desk.run("fleet", "blackout"))
     assert desk.run("fleet", "blackout", "--remove", "2", "--reason", "off") == "blackout 2 is removed\n"
     assert "no blackout 2" in desk.fails("fleet", "blackout", "--remove", "2", "--reason", "off")
-    assert desk.run("device", "stuck", "--fleet", "nowhere") == "none\n"
+    assert desk.run("device", "stuck", "--site", "nowhere") == "none\n"
     assert re.search(r"^2099-01-01T00:00:00Z +blackout ends: peak +lab", desk.run("agenda", "--fleet", "lab"), re.M)
     assert desk.run("denied") == "none\n"
     assert desk.json("release", "compare", "1.5.0")["comparison"][0]["dimension"] == "all"

@@ -19,6 +19,9 @@ enum command_type {
 	COMMAND_JSON,   /* an object or a list, as jsonb */
 	COMMAND_BASE64, /* as bytea */
 	COMMAND_TEXTS,  /* a list of texts, as text[] */
+	COMMAND_RELEASE_STATE,
+	COMMAND_ROLLOUT_STATE,
+	COMMAND_UPDATE_STATE, /* of a device's update */
 };
 
 enum {
