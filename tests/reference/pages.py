@@ -205,6 +205,12 @@ def man_connection(code):
     return ".Bd -literal\n" + "\n".join(roff(row) for row in rows) + "\n.Ed\n"
 
 
+def plain(text):
+    """Without the marks of Markdown: a link is the page that is installed with the package, a name stands in quotation marks."""
+    text = re.sub(r"\[([^\]]+)\]\(([^)#]+)[^)]*\)", lambda link: f"docs/{link[2]}" if link[1] == link[2] else f"{link[1]} (docs/{link[2]})", text)
+    return text.replace("`", '"')
+
+
 def man_options(code, options_text):
     words = described_options(options_text)
     lines = [".Bl -tag -width indent"]
@@ -212,7 +218,7 @@ def man_options(code, options_text):
         fallback = "required" if option["required"] else option["default"] or "none"
         lines += [f".It Cm plugin_opt_{option['name']}", roff(f"Accepted: {option['accepted']}."), roff(f"Default: {fallback}.")]
         if option["name"] in words:
-            lines.append(roff(sentence(words[option["name"]].replace("`", ""))))
+            lines.append(roff(sentence(plain(words[option["name"]]))))
     return "\n".join([*lines, ".El"]) + "\n"
 
 
