@@ -22,9 +22,9 @@ git_here() { git -c safe.directory='*' -C "$OTA_ROOT" "$@"; }
 
 # The numbered files of a commit that are not as they are today.
 edited() {
-	local mode kind blob path
-	git_here ls-tree "$1" sql/migrations/ | while read -r mode kind blob path; do
-		[ "$mode$kind" != '' ] && [ "$(git_here hash-object "$OTA_ROOT/$path" 2>/dev/null)" = "$blob" ] || echo "$path"
+	local blob path
+	git_here ls-tree "$1" sql/migrations/ | while read -r _ _ blob path; do
+		[ "$(git_here hash-object "$OTA_ROOT/$path" 2>/dev/null)" = "$blob" ] || echo "$path"
 	done
 }
 
@@ -37,7 +37,8 @@ find_commit() {
 			commit=$(git_here rev-parse --verify --quiet "$commit^") || return 0
 			[ -z "$(edited "$commit")" ] || return 0
 		else
-			git_here cat-file -e "$commit:package/postinst" 2>/dev/null && [ -z "$(edited "$commit")" ] || continue
+			git_here cat-file -e "$commit:package/postinst" 2>/dev/null || continue
+			[ -z "$(edited "$commit")" ] || continue
 		fi
 		echo "$commit"
 		return

@@ -6,6 +6,7 @@
 import difflib
 import json
 import pathlib
+import posixpath
 import re
 import sys
 
@@ -207,8 +208,11 @@ def man_connection(code):
 
 def plain(text):
     """Without the marks of Markdown: a link is the page that is installed with the package, a name stands in quotation marks."""
-    text = re.sub(r"\[([^\]]+)\]\(([^)#]+)[^)]*\)", lambda link: f"docs/{link[2]}" if link[1] == link[2] else f"{link[1]} (docs/{link[2]})", text)
-    return text.replace("`", '"')
+    def named(link):
+        page = posixpath.normpath(f"docs/{link[2]}")
+        return page if link[1] == link[2] else f"{link[1]} ({page})"
+
+    return re.sub(r"\[([^\]]+)\]\(([^)#]+)[^)]*\)", named, text).replace("`", '"')
 
 
 def man_options(code, options_text):
