@@ -17,7 +17,10 @@
 #include "store_internal.h"
 
 enum {
+	/* Of few records, so that a command waits little; of more when so many wait that it makes no difference. */
 	BATCH_RECORDS = 4000,
+	BATCH_RECORDS_MAX = 16000,
+	BATCH_PART = 4, /* of what waits */
 	BATCH_BYTES = 8 << 20,
 	PASS_MIN_MS = 40,     /* between two passes, however many reports come in */
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
@@ -96,11 +99,21 @@ static enum ota_err fold_around(struct store *store, const struct outbox_batch *
 	return leave_out(store, &store->events[from], sequence, why);
 }
 
+/* How many records the next batch has at most: the more there are, the fewer times the same device's row is written. */
+static size_t batch_records(const struct store *store)
+{
+	const uint64_t part = outbox_pending_records(store->outbox) / BATCH_PART;
+
+	return part < BATCH_RECORDS    ? BATCH_RECORDS
+		: part > BATCH_RECORDS_MAX ? BATCH_RECORDS_MAX
+								   : (size_t)part;
+}
+
 /* Write one batch; *drained: there was nothing to write. */
 static enum ota_err write_batch(struct store *store, bool *drained, struct ota_why *why)
 {
 	struct outbox_batch batch = { 0 };
-	enum ota_err err = outbox_read(store->outbox, &batch, BATCH_RECORDS, BATCH_BYTES, why);
+	enum ota_err err = outbox_read(store->outbox, &batch, batch_records(store), BATCH_BYTES, why);
 
 	*drained = false;
 	if (err) {
@@ -411,7 +424,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->controller = controller_new(log);
 	store->commands = commands_new(changes);
 	store->updating = updating_new(changes);
-	store->events = calloc(BATCH_RECORDS, sizeof(*store->events));
+	store->events = calloc(BATCH_RECORDS_MAX, sizeof(*store->events));
 	if (store->wake_fd < 0 || store->stop_fd < 0 || !store->fold || !store->controller
 		|| !store->commands || !store->updating || !store->events) {
 		ota_why_set(why, "out of memory or descriptors");

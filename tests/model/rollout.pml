@@ -333,7 +333,7 @@ proctype folds(byte b)
 end:
 	do
 	/*
-	 * fold_events(), one transaction, and outbox_commit() when its answer is here.  broker_read() waits for locked rows; of other
+	 * fold_events(), one transaction, and outbox_commit() when its answer is here.  broker_updates() waits for locked rows; of other
 	 * devices' rows it does not matter.  Nobody looks at what is between the two, except a crash and a cut, which have a step of
 	 * their own: the database has the batch, and the broker does not know.
 	 */

@@ -2,7 +2,8 @@
  * jsonb - the text that PostgreSQL gives of a jsonb value, made here of the JSON that went into it.
  *
  * The hash of an audit row covers `detail::text`; who hashes outside the database needs those bytes beforehand.  Only what is
- * certain is done: whatever else the JSON holds (escapes of the kind \u, numbers with an exponent, very deep nesting), the database has to be asked.
+ * certain is done; with whatever else in it (escapes of the kind \u, a number with an exponent, very deep nesting) the database has
+ * to be asked.
  * Thread: any; no globals, no allocation.
  * Source: PostgreSQL documentation, 8.14 JSON Types; src/backend/utils/adt/jsonb.c and jsonb_util.c (order of members).
  */

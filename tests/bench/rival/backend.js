@@ -9,7 +9,7 @@ import mqtt from 'mqtt';
 import pg from 'pg';
 import readline from 'node:readline';
 
-const BATCH_ROWS = 4000; // what the plugin writes at once
+const BATCH_ROWS = 16000; // what the plugin writes at once, at most
 const POOL = 16; // connections with a row per report: more are slower here
 
 const SCHEMA = `
