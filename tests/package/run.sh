@@ -95,6 +95,17 @@ dpkg-deb -R "$deb" "$OTA_TMP/tree"
 sed -i "s/^Version: .*/Version: $version+upgrade/" "$OTA_TMP/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$OTA_TMP/tree" "$OTA_TMP/newer/" >/dev/null
 
+# And the oldest one that this repository can still build, under a lower version.
+if older=$("$OTA_ROOT/tests/older.sh" package 2>"$OTA_TMP/older.log"); then
+	mkdir "$OTA_TMP/older"
+	dpkg-deb -R "$older" "$OTA_TMP/older/tree"
+	sed -i "s/^Version: .*/Version: 0.0.1/" "$OTA_TMP/older/tree/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$OTA_TMP/older/tree" "$OTA_TMP/older/older.deb" >/dev/null
+else
+	older=''
+	printf 'ok - an upgrade from an older package # skip %s\n' "$(tail -n 1 "$OTA_TMP/older.log")"
+fi
+
 if found=$(lintian --fail-on error,warning --allow-root "$deb" 2>&1); then
 	echo "ok - lintian"
 else
@@ -112,7 +123,8 @@ mkdir "$root/test"
 cp "$deb" "$root/tmp/"
 cp "$OTA_TMP"/newer/*.deb "$root/test/newer.deb"
 /usr/bin/python3 "$OTA_ROOT/tests/docs/blocks.py" "$OTA_ROOT/README.md" "package test" >"$root/test/readme.sh"
-cp "$here/inside.sh" "$root/test/"
+cp "$here/inside.sh" "$here/upgrade.sh" "$here/claims.sh" "$root/test/"
+[ -z "$older" ] || cp "$OTA_TMP/older/older.deb" "$root/test/"
 cp "$here/service.sh" "$root/usr/local/sbin/service"
 # Its own processes, network (loopback alone), mounts and shared memory; all of it ends with this script.
 setpriv --pdeathsig KILL -- unshare --net --pid --mount --ipc --uts --fork --kill-child -- bash -euc '
