@@ -37,6 +37,7 @@ def _traffic(form, what="{}"):
 
 
 RATES = (100, 50, 20, 10)
+BLOCK_RATES = ("4 MiB/s (default)", "16 MiB/s")
 
 TARGETS = [
     Target("throughput on unrelated topics", "the same broker without the plugin", ">=", 0.98, "",
@@ -80,6 +81,11 @@ TARGETS = [
     Target("false halts when 1 % fail", "a whole stage told at once, judged after the wait", "<=", 0, "halts more",
            [Line("whole rollouts, played", "harm 1 %: halted, of [N] played", "harm 1 %: halted, told at once, of [N] played"),
             Line("whole rollouts, real", "harm 1 %: halted, of [N] rollouts", "harm 1 %: halted, told at once, of [N] rollouts")], difference=True),
+    Target("throughput of others while 1,000 devices fetch 1 MiB each in blocks", "the same while they do not", ">=", 0.9, "",
+           [Line(rate, f"block {rate}: other traffic meanwhile", f"block {rate}: other traffic while they wait") for rate in BLOCK_RATES]),
+    Target("PINGRESP meanwhile", "", "<=", 100, "ms",
+           [Line(f"{rate}, {what}", f"block {rate}: {row}") for rate in BLOCK_RATES
+            for what, row in (("nothing else", "slowest ping"), ("beside other traffic", "slowest ping beside other traffic"))], pick="most"),
     Target("time of a good rollout with slow start", "without", "<=", 1.1, "",
            [Line("time", "harm none: slow start, until completed", "harm none: told at once, until completed")]),
 ]
