@@ -139,11 +139,12 @@ static void fill(const struct config *config)
 	static const struct source_callbacks callbacks = { on_answer, on_data, on_wait };
 	const uint64_t at_first = received;
 	uint64_t most = received;
+	const struct source_image image = { wanted->url, wanted->sha256_hex, wanted->size };
 	uint64_t failures = 0;
 
 	while (!problem && received < wanted->size) {
 		enum source_result result =
-			source_fetch(wanted->url, received, validator, hooks->wake(), &callbacks);
+			source_fetch(&image, received, validator, hooks->wake(), &callbacks);
 
 		if (problem || received == wanted->size) {
 			return;

@@ -22,6 +22,8 @@ static unsigned first, waiting, session;
 static bool up, started, refused;
 static int acknowledged;
 static uint64_t retry_at, pause_ms = 1000;
+static const char *routed_topic;
+static void (*routed_take)(const void *data, size_t size);
 
 /* A thousand devices that lose one broker must not come back in the same second. */
 static void set_retry(void)
@@ -82,6 +84,10 @@ static void on_publish(struct mosquitto *m, void *user, int mid)
 static void on_message(struct mosquitto *m, void *user, const struct mosquitto_message *message)
 {
 	(void)m, (void)user;
+	if (routed_topic && strcmp(message->topic, routed_topic) == 0) {
+		routed_take(message->payload, (size_t)message->payloadlen);
+		return;
+	}
 	if (message->retain
 		|| waiting == INBOX) { /* a kept notice is nobody's: the broker never keeps one */
 		return;
@@ -178,6 +184,19 @@ void link_put_back(void)
 {
 	first = (first + INBOX - 1) % INBOX;
 	waiting++;
+}
+
+void link_route(const char *topic, void (*take)(const void *data, size_t size))
+{
+	routed_topic = topic;
+	routed_take = take;
+}
+
+bool link_ask(const char *topic, const char *text)
+{
+	return up
+		&& mosquitto_publish(client, NULL, topic, (int)strlen(text), text, 0, false)
+		== MOSQ_ERR_SUCCESS;
 }
 
 unsigned link_session(void)

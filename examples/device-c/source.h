@@ -1,6 +1,6 @@
 /*
- * source - where the bytes of an image come from.  source_http.c asks a web server; another one (blocks over MQTT, a
- * modem's own file transfer) implements these two functions.
+ * source - where the bytes of an image come from.  source_http.c asks a web server, source_mqtt.c the broker itself, in blocks
+ * over MQTT; another one (a modem's own file transfer) implements these two functions.
  */
 #pragma once
 
@@ -15,6 +15,13 @@ enum {
 };
 
 #define SOURCE_UNKNOWN UINT64_MAX
+
+/* What is fetched, as the notice names it. */
+struct source_image {
+	const char *url;
+	const char *sha256; /* hex */
+	uint64_t size;
+};
 
 /* What the source says before the first byte. */
 struct source_answer {
@@ -39,5 +46,5 @@ bool source_open(const struct config *config) __attribute__((warn_unused_result)
 
 /* From `offset` on; with a validator, only if the file is still the same, else from 0.  `wake` is a descriptor whose input
  * ends a wait early (-1: none). */
-enum source_result source_fetch(const char *url, uint64_t offset, const char *validator, int wake,
-	const struct source_callbacks *callbacks);
+enum source_result source_fetch(const struct source_image *image, uint64_t offset,
+	const char *validator, int wake, const struct source_callbacks *callbacks);

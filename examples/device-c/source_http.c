@@ -137,8 +137,8 @@ static CURLcode transfer(int wake)
 	return code;
 }
 
-enum source_result source_fetch(const char *url, uint64_t offset, const char *validator, int wake,
-	const struct source_callbacks *calls)
+enum source_result source_fetch(const struct source_image *image, uint64_t offset,
+	const char *validator, int wake, const struct source_callbacks *calls)
 {
 	char header[SOURCE_VALIDATOR_SIZE + 16] = "";
 	char range[32] = "";
@@ -154,7 +154,7 @@ enum source_result source_fetch(const char *url, uint64_t offset, const char *va
 	wanted_offset = offset;
 	answer = (struct source_answer){ .total = SOURCE_UNKNOWN };
 	answered = false;
-	prepare(url, range, offset > 0 && validator[0] ? &condition : NULL);
+	prepare(image->url, range, offset > 0 && validator[0] ? &condition : NULL);
 	CURLcode code = transfer(wake);
 
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);

@@ -29,7 +29,7 @@ def commands(kind, build):
         folder = ROOT / "examples" / "device-python"
         return [_PYTHON, folder / "bootloader.py"], [_PYTHON, folder / "device.py"]
     folder = build / "examples" / "device-c"
-    return [folder / "ota_bootloader"], [folder / "ota_device"]
+    return [folder / "ota_bootloader"], [folder / ("ota_device_mqtt" if kind == "mqtt" else "ota_device")]
 
 
 def make_image(version, behaviour="good", size=65536):
