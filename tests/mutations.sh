@@ -17,7 +17,7 @@ readonly MUTATIONS='
 3|plugin/gate/report.c|s/identity, false, &reason\) != POLICY_ALLOW\)/identity, false, \&reason) == POLICY_OTHERS)/|test_attack_sessions.py|test_own_bridge_that_fetches_forgeries
 4|plugin/gate/policy.c|s/^\tif \(!policy_own\(topic, identity\)\) \{/\tif (identity == NULL) {/|test_attack_topics.py|test_report_for_somebody_else
 5|plugin/gate/deliver.c|s/^(\t\t\|\|) !notice_digest_equal\(&digest, &notice->digest\) \|\|/\1/|test_attack_sessions.py|test_retained_forgery_with_the_numbers_of_the_outstanding_notice or test_queued_forgery_with_the_numbers
-5a|plugin/gate/access.c|s/^\treturn check->access == MOSQ_ACL_SUBSCRIBE \&\& topic->subject/\treturn false \&\& topic->subject/|test_attack_topics.py|test_another_devices_topic_by_name
+5a|plugin/gate/access.c|s/^\treturn check->access == MOSQ_ACL_SUBSCRIBE$/\treturn false/|test_attack_topics.py|test_another_devices_topic_by_name
 6|plugin/gate/deliver.c|s/ \|\| !deliver_is_live\(gate, notice->rollout\)//|test_attack_sessions.py|test_stale_copy_in_a_kept_session
 7|plugin/wire/dsse.c|s/&& keyring_verify\($/\&\& (keyring_verify(/;s/(keyring, k, )pae, pae_length(, signature->bytes, signature->length\))(\) \{)/\1pae, pae_length\2 || keyring_verify(\1envelope->payload, envelope->payload_length\2)\3/|test_attack_rows.py|test_bad_envelope and bare
 8|plugin/wire/dsse.c|s/^\tif \(strcmp\(envelope->payload_type, DSSE_MANIFEST_TYPE\) != 0\) \{/\tif (envelope->payload_type == NULL) {/|test_attack_rows.py|test_another_document_of_a_trusted_key
@@ -30,6 +30,10 @@ readonly MUTATIONS='
 14|sql/functions/broker_hand_out.sql|s/coalesce\(d\.fleet = r\.fleet AND u\.stage/coalesce(true OR d.fleet = r.fleet AND u.stage/|test_attack_rows.py|test_device_update_by_hand
 15|plugin/store/feed.c|/^static void reload_keys\(/,/^\}/s/^\{/{\n\tif (feed) {\n\t\treturn;\n\t}/|test_attack_rows.py|test_the_only_key_removed_and_reload
 16|plugin/gate/emit.c|s/^\tif \(!limit_take\(&refusals->limit/\tif (false \&\& !limit_take(\&refusals->limit/|test_attack_topics.py|test_flood_of_refusals
+17|plugin/gate/blocks.c|s/^\tif \(strcmp\(asking->request.sha256, .*\) != 0\) \{/\tif (release == NULL) {/|test_blocks.py|test_wrong_questions
+18|plugin/gate/blocks.c|s/^\t\t\&\& !may_answer_on\(/\t\t\&\& gate == NULL \&\& !may_answer_on(/|test_attack_blocks.py|test_response_topic_and_correlation_data
+19|plugin/gate/grant.c|s/^\tif \(change->live \&\& \(own \|\| /\tif (change->live \&\& (true || own || /|test_blocks.py|test_a_gateway_asks_for_its_devices
+20|plugin/gate/policy.c|s/^\tif \(topic->subject == POLICY_BLOCK\) \{/\tif (topic->subject == POLICY_BLOCK) {\n\t\treturn POLICY_ALLOW;/|test_attack_blocks.py|test_forged_and_overheard_blocks
 '
 
 ota_begin
