@@ -128,7 +128,9 @@ static bool take(const unsigned char *answer, size_t size, enum source_result *r
 		ask_again(1000 * number(answer + 2, 2));
 		return true;
 	default:
+		/* A recall is on its way, if there is one; if not, this is given up after some tries. */
 		printf("the broker refuses the image: status %d\n", answer[1]);
+		*result = SOURCE_BROKEN;
 		return false;
 	}
 }
