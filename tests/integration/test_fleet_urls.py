@@ -162,20 +162,21 @@ def test_a_restart_without_the_database_keeps_the_fleets_url(own_site, keys):
 
 
 @pytest.mark.usefixtures("plugin")
-def test_agents_take_the_fleets_place(bare_site, boards, web):
+def test_agents_take_the_fleets_place(bare_site, boards, web, agent_kind):
     """Another host, a prefix, a query: the path at the end and the hash are what is signed."""
     site = bare_site
     site.add_broker()
     one_stage(site)
     data = make_image("2.0.0")
-    web.serve("depot/hamburg/fw/2.0.0.bin", data)
-    site.release("2.0.0", url="https://cdn.example.com/fw/2.0.0.bin", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    name = f"fw/{agent_kind}-2.0.0.bin"
+    web.serve(f"depot/hamburg/{name}", data)
+    site.release("2.0.0", url=f"https://cdn.example.com/{name}", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     device = boards(site.broker, [site.signer], fleet="default")
     site.wait_device(device.device_id, timeout=40, listening=True, version="1.0.0")
     set_url(site, web.url("depot/hamburg{path}"))
     rollout = site.start_rollout("default", "2.0.0", "quick")
     site.wait_update(rollout, device.device_id, "succeeded", 60)
-    assert device.version() == "2.0.0" and len(web.asked("depot/hamburg/fw/2.0.0.bin")) == 1
+    assert device.version() == "2.0.0" and len(web.asked(f"depot/hamburg/{name}")) == 1, device.log()
 
 
 @pytest.fixture(scope="module")
