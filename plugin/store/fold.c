@@ -148,12 +148,18 @@ static void note_session(struct fold *fold, struct fold_device *device, const st
 	}
 }
 
+/* Said in a session that was over when the device had one at another broker, whose events were quicker: it tells nothing of now. */
+static bool is_late(const struct fold_device *device, const struct event *event)
+{
+	return event->session > 0 && event->session < device->session;
+}
+
 /* Told in an earlier session and back without a word of having started: tell it again, after a moment. */
 static void consider_retell(
 	const struct fold *fold, struct fold_device *device, const struct event *event)
 {
-	if (device->rollout && device->facts.state == UPDATE_NOTIFIED && device->retell_ms == 0
-		&& event->session != device->facts.told_session) {
+	if (!is_late(device, event) && device->rollout && device->facts.state == UPDATE_NOTIFIED
+		&& device->retell_ms == 0 && event->session != device->facts.told_session) {
 		bool restarted = device->facts.told_session < fold->session_floor;
 
 		device->retell_ms = event->at_ms + (restarted ? RETELL_AFTER_RESTART_MS : RETELL_MS);
@@ -194,7 +200,7 @@ static void fold_listening(struct fold *fold, struct fold_device *device, const 
 	if (event->session == device->session && event->session >= fold->session_floor) {
 		device->listening = 1;
 	}
-	if (event->topic[0]) {
+	if (event->topic[0] && !is_late(device, event)) {
 		device->topic = event->topic;
 	}
 	/* A device that was put into the default fleet for want of better says now where it belongs. */
@@ -230,21 +236,23 @@ void fold_report(struct fold *fold, struct fold_device *device, const struct eve
 		.error = event->error,
 	};
 	bool in_flight;
+	bool late = is_late(device, event);
 
 	note_session(fold, device, event, done);
 	if (!version) {
 		version = device->old_version;
 	}
-	if (event->version[0]) {
+	if (event->version[0] && !late) {
 		device->version = event->version;
 	}
-	if (event->hardware[0]) {
+	if (event->hardware[0] && !late) {
 		device->hardware = event->hardware;
 	}
 	in_flight = device->rollout && update_state_is_in_flight(device->facts.state);
 	fold_rows_audit(fold, event->at_ms, device->id, in_flight ? device->rollout : 0, "status",
 		event->json[0] ? event->json : "{}");
-	if (!device->rollout) {
+	/* How far an update had come is true all the same; that nothing was going on says nothing. */
+	if (!device->rollout || (late && event->status == REPORT_IDLE)) {
 		return;
 	}
 	if (is_of_earlier_attempt(device, event)) {

@@ -15,6 +15,7 @@ from harness import Database, Storm, stays, wait_for
 from harness.durability import (
     all_listening,
     assert_exactly_once,
+    freeze,
     LONG,
     refuse_connections,
     serves,
@@ -135,6 +136,35 @@ def test_device_moves_to_another_broker_in_mid_update(site):
     site.wait_rollout(rollout, "completed")
     assert len(device.notices()) == 1
     site.wait_device("dev-1", connected=True, version="1.5.0", broker="broker-2")
+
+
+def test_late_reports_of_the_broker_that_a_device_has_left(site):
+    """Its backend stands still: what the device said there is written after what it said at its next broker, and changes nothing."""
+    second = site.add_broker("broker-2")
+    site.quick_plan(wait="1 hour", retries=1)
+    site.release("1.5.0")
+    device = site.device("dev-1", hardware="rev-a")
+    site.wait_device("dev-1", listening=True)
+    rollout = site.start_rollout("default", "1.5.0", "quick")
+    notice = device.wait_notice()
+    site.wait_update(rollout, "dev-1", "notified")
+    slow = site.db.column("SELECT pid FROM pg_stat_activity WHERE application_name = 'mosquitto_ota broker-1' AND datname = %s", site.db.name)
+    freeze(slow, signal.SIGSTOP)
+    try:
+        for number, status in enumerate(("DOWNLOADING", "APPLYING", "REBOOTING", "IDLE")):
+            device.report(status, n=number)
+        device.vanish()
+        device.broker, device.version, device.hardware, device.boot_id = second, "1.5.0", "rev-b", "b00710ad"
+        device.connect()
+        device.report("SUCCESS", attempt=notice["attempt"])
+        device.subscribe(device.topic)
+        site.wait_update(rollout, "dev-1", "succeeded")
+    finally:
+        freeze(slow, signal.SIGCONT)
+    wait_for(lambda: len(stored(site)) == 4, 20, "what was said at the first broker is in the audit log")
+    row = site.wait_device("dev-1", version="1.5.0", hardware="rev-b", connected=True, listening=True, broker="broker-2")
+    assert row["notify_topic"] == device.topic
+    stays(lambda: len(device.notices()) == 1 and site.update_row(rollout, "dev-1")["state"] == "succeeded", 1)
 
 
 def test_late_word_of_the_broker_that_a_device_has_left(site):
