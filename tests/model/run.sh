@@ -3,7 +3,7 @@
 # the property it should.
 #
 # tests/model/run.sh [--keep FOLDER]
-#   OTA_LONG=1     larger sizes too: three devices, three brokers, more disturbances at once (about 20 minutes, 8 GB)
+#   OTA_LONG=1     larger sizes too: three devices, three brokers, more disturbances at once (10 to 25 minutes, two searches at a time of up to 1 GB)
 #   --keep FOLDER  work there and leave the trails: spin -t -p -g in one of its folders shows a violation step by step
 #
 # Prints a line a check and at the end "N passed, M failed"; the exit status is 0 only when nothing failed.
@@ -39,7 +39,7 @@ holds() {
 	[ "$kind" = safety ] || {
 		compile="-O2 -DNFAIR=6" check="-a -f" extra=-DLIVENESS
 	}
-	[ -z "${OTA_LONG:-}" ] || compile+=" -DCOLLAPSE -DMEMLIM=14000"
+	[ -z "${OTA_LONG:-}" ] || compile+=" -DCOLLAPSE -DMEMLIM=4000"
 	name="$kind-$(IFS=-; printf '%s' "$*")"
 	from=$(date +%s.%N)
 	# shellcheck disable=SC2046
