@@ -18,7 +18,6 @@ from harness import wait_for
 from harness.control import password_file
 
 pytestmark = pytest.mark.usefixtures("plugin")
-LONG = bool(os.environ.get("OTA_LONG"))
 PROGRAM = BUILD / "plugin" / "ctl" / "mosquitto_ota"
 MILLION = 1_000_000
 CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -146,58 +145,6 @@ def test_numbers_of_every_length_stay_in_their_columns(office):
         assert len(bars) == 4 and all(re.search(r"\[[#x.]{4,}\]", line) for line in bars), lines
         widest = max(widest, *map(len, bars))
     assert widest >= 75, "the largest numbers need almost all of it"
-
-
-@pytest.mark.skipif(not LONG, reason="OTA_LONG=1 makes a million devices")
-def test_a_million_devices_really_there(office):
-    """Rows for a million devices, and for each of them its part in a rollout that runs to its end through four stages; only what devices
-    report is put into the tables by the test."""
-    db = office.db
-    db.execute("INSERT INTO ota.fleet (fleet) VALUES ('warehouse')")
-    db.execute("INSERT INTO ota.device (device_id, fleet, version, hardware, attributes) SELECT 'tracker-' || to_char(n, 'FM0000000'), 'warehouse', '1.0.0',"
-               " 'rev-' || n %% 3, jsonb_build_object('site', 'site-' || n %% 200) FROM generate_series(1, %s) n", MILLION)
-    db.execute("VACUUM ANALYZE ota.device")
-    office.release("2.0.0")
-    plan = office.plan("big", ("canary", 1, "0 s"), ("early", 10, "0 s"), ("majority", 50, "0 s"), ("full", 100, "0 s"), options={"pacing": "none"})
-    rollout = office.start_rollout("warehouse", "2.0.0", plan)
-    office.wait_rollout(rollout, "running", 120)
-    screen = Screen(office, "rollout", "watch", rollout, "--timeout", "60")
-    pipe = subprocess.Popen([PROGRAM, "rollout", "watch", str(rollout), "--json", "--timeout", "60"], text=True, stdin=subprocess.DEVNULL,
-                            env={**os.environ, "XDG_CONFIG_HOME": str(office.folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    looks, reader = [], threading.Thread(target=lambda: looks.extend(json.loads(line) for line in pipe.stdout))
-    reader.start()
-    before = 0
-    for number, cohort in enumerate((10_000, 100_000, 500_000, MILLION), 1):
-        wait_for(lambda: (stage := office.stages(rollout)[number - 1])["state"] != "waiting" and stage["cohort"] == cohort, 300,
-                 lambda: office.describe(rollout))
-        # What devices say, in bulk; one in a thousand fails.
-        mine = "WHERE rollout_id = %s AND stage = %s"
-        db.execute(f"UPDATE ota.device_update SET state = 'notified', notified_at = now(), served_stage = stage {mine}", rollout, number)
-        begin = time.monotonic()
-        look = json.loads(subprocess.run([PROGRAM, "rollout", "show", str(rollout), "--json", "--timeout", "60"], check=True, capture_output=True,
-                                         env={**os.environ, "XDG_CONFIG_HOME": str(office.folder)}).stdout)
-        print(f"stage {number}: a look of all takes {time.monotonic() - begin:.2f} s")
-        assert look["in_progress"] == cohort - before or look["state"] != "running", look
-        db.execute(f"UPDATE ota.device_update SET state = 'succeeded', finished_at = now() {mine} AND rank %% 1000 <> 0", rollout, number)
-        db.execute(f"UPDATE ota.device_update SET state = 'failed', error = 'HASH_MISMATCH', finished_at = now() {mine} AND rank %% 1000 = 0", rollout,
-                   number)
-        before = cohort
-    assert screen.wait(300) == 0 and pipe.wait(60) == 0
-    reader.join()
-    pictures = screen.pictures()
-    for lines in pictures:
-        assert all(len(line) < 80 for line in lines) and len(lines) < 24, lines
-    assert pictures[-1][0] == f"rollout {rollout}: 2.0.0 to fleet warehouse, completed"
-    truth = db.row("SELECT count(*) AS all, count(*) FILTER (WHERE state = 'succeeded') AS good, count(*) FILTER (WHERE state = 'failed') AS bad"
-                   " FROM ota.device_update WHERE rollout_id = %s", rollout)
-    assert truth["all"] == MILLION and truth["bad"] > 100
-    last = looks[-1]
-    assert (last["state"], last["targeted"], last["succeeded"], last["failed"], last["in_progress"]) == (
-        "completed", MILLION, truth["good"], truth["bad"], 0)
-    assert sum(stage["added"] for stage in last["stages"]) == MILLION
-    assert any("/500000 ok" in line for lines in pictures for line in lines)
-    succeeded = [look["succeeded"] for look in looks]
-    assert succeeded == sorted(succeeded) and len(looks) > 8, "it has been seen growing"
 
 
 def test_colours_and_redrawing(office):
