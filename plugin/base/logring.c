@@ -20,8 +20,8 @@ struct logring_line {
 struct logring {
 	pthread_mutex_t lock;
 	size_t capacity;
-	size_t head; /* index of the oldest line */
-	size_t count;
+	size_t head;         /* index of the oldest line */
+	atomic_size_t count; /* changed under the lock only */
 	size_t dropped;
 	struct logring_line lines[];
 };
@@ -97,6 +97,11 @@ bool logring_take(struct logring *ring, enum log_level *level, char *line)
 	}
 	(void)pthread_mutex_unlock(&ring->lock);
 	return taken;
+}
+
+const atomic_size_t *logring_count(const struct logring *ring)
+{
+	return &ring->count;
 }
 
 size_t logring_take_dropped(struct logring *ring)

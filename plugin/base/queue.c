@@ -10,8 +10,8 @@ enum {
 struct queue {
 	pthread_mutex_t lock;
 	size_t capacity;
-	size_t head; /* index of the oldest item */
-	size_t count;
+	size_t head;         /* index of the oldest item */
+	atomic_size_t count; /* changed under the lock only */
 	void *items[];
 };
 
@@ -90,4 +90,9 @@ size_t queue_length(struct queue *queue)
 size_t queue_room(struct queue *queue)
 {
 	return queue->capacity - queue_length(queue);
+}
+
+const atomic_size_t *queue_count(const struct queue *queue)
+{
+	return &queue->count;
 }

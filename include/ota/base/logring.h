@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -37,5 +38,7 @@ void logring_printf(struct logring *ring, enum log_level level, const char *form
 	OTA_PRINTF(3, 4);
 /* Take the oldest line; false: none, nothing is set.  `line` holds LOGRING_LINE_MAX bytes. */
 OTA_MUST_USE bool logring_take(struct logring *ring, enum log_level *level, char *line);
+/* The number of lines, to be looked at without the lock; it may be a moment old, and lasts as long as the ring. */
+const atomic_size_t *logring_count(const struct logring *ring);
 /* Lines dropped since the last call. */
 size_t logring_take_dropped(struct logring *ring);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -28,3 +29,8 @@ OTA_MUST_USE void *queue_pop(struct queue *queue);
 /* How many items are in it, and how many more it takes; a moment later both may differ. */
 size_t queue_length(struct queue *queue);
 size_t queue_room(struct queue *queue);
+/*
+ * The number of items, to be looked at without the lock and without a call, for whoever asks with every message of others.  It may be a
+ * moment old, and lasts as long as the queue.
+ */
+const atomic_size_t *queue_count(const struct queue *queue);

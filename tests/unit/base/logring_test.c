@@ -32,12 +32,14 @@ static void test_lines_come_back_in_order(void **state)
 
 	(void)state;
 	assert_non_null(ring);
+	assert_int_equal(atomic_load(logring_count(ring)), 0);
 	assert_false(logring_take(ring, &level, line));
 	for (int i = 0; i < 10; i++) {
 		char expected[32];
 
 		logring_printf(ring, LOG_LEVEL_WARNING, "line %d", i);
 		logring_printf(ring, LOG_LEVEL_ERROR, "again %d", i);
+		assert_int_equal(atomic_load(logring_count(ring)), 2);
 		(void)snprintf(expected, sizeof(expected), "line %d", i);
 		assert_true(logring_take(ring, &level, line));
 		assert_int_equal(level, LOG_LEVEL_WARNING);

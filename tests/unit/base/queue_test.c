@@ -44,6 +44,7 @@ static void test_order_and_bounds_survive_wrapping(void **state)
 
 	(void)state;
 	assert_non_null(queue);
+	assert_int_equal(atomic_load(queue_count(queue)), 0);
 	assert_null(queue_pop(queue));
 	for (int round = 0; round < 10; round++) {
 		while (queue_room(queue) > 0) {
@@ -51,6 +52,7 @@ static void test_order_and_bounds_survive_wrapping(void **state)
 		}
 		assert_false(queue_push(queue, &numbers[in]));
 		assert_int_equal(queue_length(queue), 3);
+		assert_int_equal(atomic_load(queue_count(queue)), 3);
 		assert_ptr_equal(queue_pop(queue), &numbers[out++]);
 		assert_ptr_equal(queue_pop(queue), &numbers[out++]);
 		assert_int_equal(queue_length(queue), 1);
