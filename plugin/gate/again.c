@@ -1,5 +1,6 @@
 #include "ota/gate/again.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ota/gate/deliver.h"
@@ -34,6 +35,66 @@ static bool has_answered(const struct gate *gate, const struct session *session,
 	return child != NULL && child->answered;
 }
 
+/* The notify topic that `hint` is for this device, -1: none in which it stands. */
+static int8_t topic_of(const struct gate *gate, const char *hint, const char *device)
+{
+	for (size_t i = 0; hint != NULL && i < gate->options->notify_topics_count; i++) {
+		const struct topic_template *notify = &gate->options->notify_topics[i];
+		struct topic_value value;
+
+		if (notify->placeholder == TOPIC_DEVICE && topic_match(notify, hint, &value)
+			&& strlen(device) == value.length && memcmp(device, value.text, value.length) == 0) {
+			return (int8_t)i;
+		}
+	}
+	return -1;
+}
+
+void again_keep(struct gate *gate, struct told_notice *notice, const struct change *offer)
+{
+	struct told *told = &gate->deliver.told;
+
+	notice->topic = topic_of(gate, offer->topic, offer->device);
+	notice->terms = terms_hold(&told->terms, offer, notice->topic < 0 ? offer->topic : NULL);
+}
+
+static char *copy(const char *text)
+{
+	return text == NULL ? NULL : strdup(text);
+}
+
+/* The offer once more; the caller's.  NULL: no memory. */
+static struct change *make(const struct gate *gate, const struct told_notice *notice)
+{
+	const struct terms *terms = notice->terms;
+	struct change *offer = change_new(CHANGE_OFFER);
+	char topic[TOPIC_MAX];
+
+	if (offer == NULL) {
+		return NULL;
+	}
+	offer->again = true;
+	offer->device = strdup(notice->device);
+	offer->rollout = notice->rollout;
+	offer->release_id = notice->release_id;
+	offer->attempt = notice->attempt;
+	offer->deadline_ms = notice->deadline_ms;
+	offer->sequence = terms->sequence;
+	offer->stage = copy(terms->stage);
+	offer->fleet = copy(terms->fleet);
+	offer->hardware = copy(terms->hardware);
+	offer->version = copy(terms->version);
+	offer->via = copy(terms->via);
+	offer->topic = copy(terms->topic);
+	if (notice->topic >= 0
+		&& topic_render(
+			   &gate->options->notify_topics[notice->topic], notice->device, topic, sizeof(topic))
+			== OTA_OK) {
+		offer->topic = strdup(topic);
+	}
+	return offer;
+}
+
 void again_claim(struct gate *gate, struct change *change)
 {
 	const struct session *session;
@@ -49,15 +110,16 @@ void again_claim(struct gate *gate, struct change *change)
 	notice->attempt = change->attempt;
 	notice->release_id = change->release_id;
 	notice->deadline_ms = change->deadline_ms;
-	notice->offer = change;
+	again_keep(gate, notice, change);
 	grant_told(gate, change, 0);
 	/* It may be here already, and have answered before this came. */
-	session = deliver_target(gate, change, &listening);
+	session = deliver_target(gate, change->device, change->via, &listening);
 	if (session != NULL && has_answered(gate, session, change->device)) {
 		told_notice_drop(&gate->deliver.told, notice);
 	} else if (session != NULL && listening) {
 		again_returned(gate, session, change->device);
 	}
+	change_free(change);
 }
 
 void again_returned(struct gate *gate, const struct session *session, const char *device)
@@ -65,7 +127,7 @@ void again_returned(struct gate *gate, const struct session *session, const char
 	struct told *told = &gate->deliver.told;
 	struct told_notice *notice = told_notice_of(told, device);
 
-	if (notice == NULL || notice->offer == NULL || notice->session == session->number) {
+	if (notice == NULL || notice->terms == NULL || notice->session == session->number) {
 		return;
 	}
 	told_again_at(told, notice, gate->clock.mono_us() + (int64_t)AGAIN_AFTER_MS * 1000);
@@ -74,25 +136,25 @@ void again_returned(struct gate *gate, const struct session *session, const char
 /* Nothing is said of one that cannot be told: the database still knows that it was, and goes on from there. */
 static bool is_ready(const struct gate *gate, const struct told_notice *notice)
 {
-	const struct change *offer = notice->offer;
+	const struct terms *terms = notice->terms;
 	const int64_t now_ms = gate->clock.wall_ms();
 	const struct device_facts facts = {
-		.fleet = offer->fleet,
-		.hardware = offer->hardware,
-		.version = offer->version,
-		.sequence = offer->sequence,
+		.fleet = terms->fleet,
+		.hardware = terms->hardware,
+		.version = terms->version,
+		.sequence = terms->sequence,
 	};
-	const struct deliver_release *release = deliver_release_of(&gate->deliver, offer->release_id);
+	const struct deliver_release *release = deliver_release_of(&gate->deliver, notice->release_id);
 	const struct session *session;
 	bool listening;
 
 	if (!gate->again.away || !again_allowed(gate)
 		|| (notice->deadline_ms > 0 && now_ms >= notice->deadline_ms) || release == NULL
-		|| !deliver_is_live(gate, offer->rollout)
+		|| !deliver_is_live(gate, notice->rollout)
 		|| eligibility_check(&release->release->manifest->terms, &facts, now_ms) != ELIGIBLE) {
 		return false;
 	}
-	session = deliver_target(gate, offer, &listening);
+	session = deliver_target(gate, notice->device, terms->via, &listening);
 	return session != NULL && listening && session->number != notice->session;
 }
 
@@ -107,12 +169,12 @@ void again_work(struct gate *gate)
 
 		told_again_not(told, notice);
 		if (is_ready(gate, notice)) {
-			struct change *offer = notice->offer;
+			struct change *offer = make(gate, notice);
 
-			notice->offer = NULL; /* once: what comes then is for the database to say */
-			offer->kind = CHANGE_OFFER;
-			offer->again = true;
-			deliver_wait(&gate->deliver, offer);
+			told_terms_drop(told, notice); /* once: what comes then is for the database to say */
+			if (offer != NULL) {
+				deliver_wait(&gate->deliver, offer);
+			}
 		}
 	}
 }

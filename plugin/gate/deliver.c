@@ -128,12 +128,11 @@ bool deliver_is_current(
 }
 
 /* The last gate before a device.  True: a message went to the broker. */
-static bool offer(struct gate *gate, struct deliver_waiting *waiting)
+static bool offer(struct gate *gate, const struct change *offer)
 {
 	struct deliver *deliver = &gate->deliver;
-	const struct change *offer = waiting->change;
 	bool listening;
-	const struct session *session = deliver_target(gate, offer, &listening);
+	const struct session *session = deliver_target(gate, offer->device, offer->via, &listening);
 	const struct deliver_release *release = deliver_release_of(deliver, offer->release_id);
 	const struct device_facts facts = {
 		.fleet = offer->fleet,
@@ -142,11 +141,9 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 		.sequence = offer->sequence,
 	};
 	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
-	struct notice_digest digest;
+	const struct notice *notice = NULL;
 	struct address address;
 	enum eligibility eligibility;
-	char *payload = NULL;
-	size_t length = 0;
 	enum ota_err err;
 
 	if (!deliver_is_live(gate, offer->rollout)) {
@@ -189,19 +186,16 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 			gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
 		return false;
 	}
-	err = notice_render(release->notice, address.url, offer->rollout, offer->attempt,
-		offer->stage == NULL ? "" : offer->stage, offer->deadline_ms, &payload, &length);
-	if (err == OTA_OK && (err = notice_digest(payload, length, &digest)) != OTA_OK) {
-		free(payload);
-	}
-	if (err == OTA_OK && (err = again_note(gate, offer, session)) != OTA_OK) {
-		free(payload);
+	err = notice_render(release->notice, address.url, offer->rollout, offer->attempt, offer->stage,
+		offer->deadline_ms, &notice);
+	if (err == OTA_OK) {
+		err = again_note(gate, offer, session);
 	}
 	if (err == OTA_OK) {
 		/* Before it is sent, so that no copy exists which the READ check would not know. */
 		told = told_notice_put(&deliver->told, offer->device);
 		if (told != NULL) {
-			told->digest = digest;
+			told->digest = notice->digest;
 			told->deadline_ms = offer->deadline_ms;
 			told->rollout = offer->rollout;
 			told->attempt = offer->attempt;
@@ -209,13 +203,12 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 			told->session = session->number;
 			told->answered = false;
 			told->sent = true;
-			err = deliver_send(
-				gate, session, offer->device, offer->topic, offer->fleet, payload, length);
+			err = deliver_send(gate, session, offer->device, offer->topic, offer->fleet,
+				notice->payload, notice->length);
 			if (err != OTA_OK) {
 				told_notice_drop(&deliver->told, told);
 			}
 		} else {
-			free(payload);
 			err = OTA_ERR_NOMEM;
 		}
 	}
@@ -226,8 +219,7 @@ static bool offer(struct gate *gate, struct deliver_waiting *waiting)
 	gate->counters.notices_sent++;
 	grant_told(gate, offer, session->number);
 	if (!offer->again) {
-		told->offer = waiting->change;
-		waiting->change = NULL;
+		again_keep(gate, told, offer);
 	}
 	return true;
 }
@@ -237,30 +229,28 @@ static bool send_recall(
 {
 	char *payload = NULL;
 	size_t length = 0;
+	bool sent = false;
 
 	if (notice_render_recall(recall->rollout, recall->version, &payload, &length) != OTA_OK) {
 		return false;
 	}
-	if (notice_digest(payload, length, &recall->digest) != OTA_OK) {
-		free(payload);
-		return false;
+	if (notice_digest(payload, length, &recall->digest) == OTA_OK) {
+		/* Before it is sent: the broker asks for the right to read it at once. */
+		recall->sent = true;
+		sent = deliver_send(gate, session, recall->device, recall->topic, NULL, payload, length)
+			== OTA_OK;
+		recall->sent = sent;
 	}
-	/* Before it is sent: the broker asks for the right to read it at once. */
-	recall->sent = true;
-	if (deliver_send(gate, session, recall->device, recall->topic, NULL, payload, length)
-		!= OTA_OK) {
-		recall->sent = false;
-		return false;
-	}
-	gate->counters.recalls_sent++;
-	return true;
+	free(payload);
+	gate->counters.recalls_sent += sent ? 1 : 0;
+	return sent;
 }
 
 static bool recall(struct gate *gate, const struct change *change)
 {
 	struct told *told = &gate->deliver.told;
 	bool listening;
-	const struct session *session = deliver_target(gate, change, &listening);
+	const struct session *session = deliver_target(gate, change->device, change->via, &listening);
 	struct told_notice *notice = told_notice_of(told, change->device);
 	struct told_recall *recall = told_recall_of(told, change->device);
 
@@ -457,8 +447,8 @@ void deliver_work(struct gate *gate)
 	while (deliver->waiting != NULL && deliver->window_notices > 0
 		&& now_us - began_us < deliver->window_work_us) {
 		struct deliver_waiting *first = deliver->waiting;
-		bool sent =
-			first->change->kind == CHANGE_OFFER ? offer(gate, first) : recall(gate, first->change);
+		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
+														: recall(gate, first->change);
 
 		deliver->window_notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);

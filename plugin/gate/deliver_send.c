@@ -1,7 +1,6 @@
 #include "ota/gate/deliver_send.h"
 
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ota/gate/emit.h"
@@ -60,11 +59,10 @@ static enum ota_err choose_topic(const struct gate *gate, const struct session *
 }
 
 enum ota_err deliver_send(const struct gate *gate, const struct session *session,
-	const char *device, const char *hint, const char *fleet, char *payload, size_t length)
+	const char *device, const char *hint, const char *fleet, const char *payload, size_t length)
 {
 	char topic[TOPIC_MAX];
-	void *copy = NULL;
-	enum ota_err err = OTA_ERR_INVALID;
+	void *copy;
 
 	if (fleet == NULL || fleet[0] == '\0') {
 		fleet = session->fleet;
@@ -72,26 +70,21 @@ enum ota_err deliver_send(const struct gate *gate, const struct session *session
 	if (length > INT_MAX
 		|| choose_topic(gate, session, device, hint, fleet, topic, sizeof(topic)) != OTA_OK
 		|| mosquitto_pub_topic_check(topic) != MOSQ_ERR_SUCCESS) {
-		goto out;
+		return OTA_ERR_INVALID;
 	}
 	/* From the broker's allocator: the broker frees it, and its memory accounting stays right. */
 	copy = mosquitto_malloc(length + 1);
 	if (copy == NULL) {
-		err = OTA_ERR_NOMEM;
-		goto out;
+		return OTA_ERR_NOMEM;
 	}
 	memcpy(copy, payload, length);
 	((char *)copy)[length] = '\0';
 	if (mosquitto_broker_publish(session->client_id, topic, (int)length, copy, 1, false, NULL)
 		!= MOSQ_ERR_SUCCESS) {
 		mosquitto_free(copy);
-		err = OTA_ERR_UNAVAILABLE;
-		goto out;
+		return OTA_ERR_UNAVAILABLE;
 	}
-	err = OTA_OK;
-out:
-	free(payload);
-	return err;
+	return OTA_OK;
 }
 
 void deliver_undelivered(struct gate *gate, const struct change *offer,
@@ -118,16 +111,16 @@ void deliver_undelivered(struct gate *gate, const struct change *offer,
 }
 
 struct session *deliver_target(
-	const struct gate *gate, const struct change *change, bool *listening)
+	const struct gate *gate, const char *device, const char *via, bool *listening)
 {
-	struct session *session = sessions_of_device(&gate->sessions, change->device);
+	struct session *session = sessions_of_device(&gate->sessions, device);
 	const struct via_child *child;
 
 	*listening = session != NULL && session->listening;
-	if (*listening || change->via == NULL) {
+	if (*listening || via == NULL) {
 		return session;
 	}
-	child = via_child_of(&gate->via, change->via, change->device);
+	child = via_child_of(&gate->via, via, device);
 	if (child != NULL) {
 		session = child->session;
 		*listening = child->listening;
@@ -143,7 +136,7 @@ void deliver_answered(struct gate *gate, const char *device)
 		told_notice_drop(&gate->deliver.told, notice);
 	} else if (notice != NULL) {
 		notice->answered = true;
-		told_offer_drop(&gate->deliver.told, notice);
+		told_terms_drop(&gate->deliver.told, notice);
 	}
 }
 

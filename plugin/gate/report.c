@@ -111,8 +111,8 @@ static void answered(struct gate *gate, struct session *session, const char *chi
 	notice = told_notice_of(&gate->deliver.told, child);
 	if (notice != NULL
 		&& (notice->session == session->number
-			|| (notice->offer != NULL && notice->offer->via != NULL
-				&& strcmp(notice->offer->via, session->device) == 0))) {
+			|| (notice->terms != NULL && notice->terms->via != NULL
+				&& strcmp(notice->terms->via, session->device) == 0))) {
 		deliver_answered(gate, child);
 	}
 }

@@ -1,16 +1,21 @@
 #include "ota/gate/told.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void notice_free(struct told_notice *notice)
+#include "ota/base/keyhash.h"
+
+static uint64_t hash_notice(const void *item)
 {
-	if (notice == NULL) {
-		return;
-	}
-	free(notice->device);
-	change_free(notice->offer);
-	free(notice);
+	const char *device = ((const struct told_notice *)item)->device;
+
+	return keyhash(device, strlen(device));
+}
+
+static bool is_notice(const void *item, const void *device)
+{
+	return strcmp(((const struct told_notice *)item)->device, device) == 0;
 }
 
 static void recall_free(struct told_recall *recall)
@@ -26,10 +31,7 @@ static void recall_free(struct told_recall *recall)
 
 struct told_notice *told_notice_of(const struct told *told, const char *device)
 {
-	struct told_notice *notice = NULL;
-
-	HASH_FIND_STR(told->notices, device, notice);
-	return notice;
+	return set_find(&told->notices, keyhash(device, strlen(device)), is_notice, device);
 }
 
 struct told_recall *told_recall_of(const struct told *told, const char *device)
@@ -48,11 +50,11 @@ void told_again_not(struct told *told, struct told_notice *notice)
 	}
 }
 
-void told_offer_drop(struct told *told, struct told_notice *notice)
+void told_terms_drop(struct told *told, struct told_notice *notice)
 {
 	told_again_not(told, notice);
-	change_free(notice->offer);
-	notice->offer = NULL;
+	terms_release(&told->terms, notice->terms);
+	notice->terms = NULL;
 }
 
 void told_again_at(struct told *told, struct told_notice *notice, int64_t at_us)
@@ -64,9 +66,9 @@ void told_again_at(struct told *told, struct told_notice *notice, int64_t at_us)
 
 void told_notice_drop(struct told *told, struct told_notice *notice)
 {
-	told_again_not(told, notice);
-	HASH_DEL(told->notices, notice);
-	notice_free(notice);
+	told_terms_drop(told, notice);
+	set_remove(&told->notices, hash_notice, notice);
+	free(notice);
 }
 
 void told_recall_drop(struct told *told, struct told_recall *recall)
@@ -79,27 +81,26 @@ struct told_notice *told_notice_put(struct told *told, const char *device)
 {
 	struct told_recall *recall = told_recall_of(told, device);
 	struct told_notice *notice = told_notice_of(told, device);
+	size_t size;
 
 	if (recall != NULL) {
 		told_recall_drop(told, recall);
 	}
 	if (notice != NULL) {
-		told_offer_drop(told, notice);
+		told_terms_drop(told, notice);
 		return notice;
 	}
-	notice = calloc(1, sizeof(*notice));
-	if (notice == NULL || (notice->device = strdup(device)) == NULL) {
-		goto fail;
+	size = offsetof(struct told_notice, device) + strlen(device) + 1;
+	notice = calloc(1, size < sizeof(*notice) ? sizeof(*notice) : size);
+	if (notice == NULL) {
+		return NULL;
 	}
-	HASH_ADD_KEYPTR(hh, told->notices, notice->device, strlen(notice->device), notice);
-	if (notice->hh.tbl == NULL) {
-		goto fail;
+	memcpy(notice->device, device, strlen(device) + 1);
+	if (set_add(&told->notices, hash_notice, notice) != OTA_OK) {
+		free(notice);
+		return NULL;
 	}
 	return notice;
-
-fail:
-	notice_free(notice);
-	return NULL;
 }
 
 struct told_recall *told_recall_put(
@@ -141,16 +142,6 @@ fail:
 	return NULL;
 }
 
-static void notices_clear(struct told_notice *notice)
-{
-	while (notice != NULL) {
-		struct told_notice *next = notice->hh.next;
-
-		notice_free(notice);
-		notice = next;
-	}
-}
-
 static void recalls_clear(struct told_recall *recall)
 {
 	while (recall != NULL) {
@@ -163,13 +154,18 @@ static void recalls_clear(struct told_recall *recall)
 
 void told_clear(struct told *told)
 {
-	struct told_notice *notices = told->notices;
 	struct told_recall *recalls = told->recalls;
+	struct told_notice *notice;
+	size_t at = 0;
 
-	/* The tables go, the entries are still chained. */
+	while ((notice = set_next(&told->notices, &at)) != NULL) {
+		terms_release(&told->terms, notice->terms);
+		free(notice);
+	}
+	set_clear(&told->notices);
+	set_clear(&told->terms);
 	told->again = NULL;
-	HASH_CLEAR(hh, told->notices);
+	/* The table goes, the entries are still chained. */
 	HASH_CLEAR(hh, told->recalls);
-	notices_clear(notices);
 	recalls_clear(recalls);
 }

@@ -15,6 +15,14 @@ enum {
 };
 
 struct notice_template {
+	/* What was rendered last, and of what. */
+	struct notice last; /* payload NULL: nothing yet */
+	char *payload;
+	char *last_url; /* NULL: the manifest's */
+	char *stage;
+	int64_t rollout;
+	int64_t deadline_s;
+	int32_t attempt;
 	size_t length;
 	size_t url;     /* where the manifest's URL begins in it ... */
 	size_t url_end; /* ... and ends */
@@ -66,6 +74,7 @@ enum ota_err notice_template_make(const struct release *release, struct notice_t
 	if (!notice) {
 		return OTA_ERR_NOMEM;
 	}
+	memset(notice, 0, sizeof(*notice));
 	at = notice->head;
 	for (size_t i = 0; i < before; i++) {
 		at = append(at, before_size[i].start);
@@ -91,9 +100,23 @@ enum ota_err notice_template_make(const struct release *release, struct notice_t
 	return OTA_OK;
 }
 
+static void forget_last(struct notice_template *notice)
+{
+	free(notice->payload);
+	free(notice->last_url);
+	free(notice->stage);
+	notice->payload = NULL;
+	notice->last_url = NULL;
+	notice->stage = NULL;
+	notice->last.payload = NULL;
+}
+
 void notice_template_free(struct notice_template *notice)
 {
-	free(notice);
+	if (notice) {
+		forget_last(notice);
+		free(notice);
+	}
 }
 
 /* The part that all share, with another URL when there is one; returns the end. */
@@ -109,12 +132,12 @@ static char *copy_head(const struct notice_template *notice, const char *url, ch
 	return out + (notice->length - notice->url_end);
 }
 
-enum ota_err notice_render(const struct notice_template *notice, const char *url, int64_t rollout,
-	int32_t attempt, const char *stage, int64_t deadline_ms, char **payload, size_t *length)
+/* A text of its own for these; malloc'ed. */
+static enum ota_err render(const struct notice_template *notice, const char *url, int64_t rollout,
+	int32_t attempt, const char *label, int64_t deadline_ms, char **payload, size_t *length)
 {
 	char numbers[96];
 	char deadline[TIME_TEXT_SIZE];
-	const char *label = stage ? stage : "";
 	size_t room = notice->length + (url ? json_escaped_length(url) : 0) + json_escaped_length(label)
 		+ NOTICE_FIXED_ROOM;
 	char *text = NULL;
@@ -137,6 +160,47 @@ enum ota_err notice_render(const struct notice_template *notice, const char *url
 	*at = '\0';
 	*payload = text;
 	*length = (size_t)(at - text);
+	return OTA_OK;
+}
+
+/* Both NULL, or the same text. */
+static bool same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+enum ota_err notice_render(struct notice_template *from, const char *url, int64_t rollout,
+	int32_t attempt, const char *stage, int64_t deadline_ms, const struct notice **notice)
+{
+	const char *label = stage ? stage : "";
+	/* Rounded down, below the epoch too. */
+	const int64_t deadline_s = deadline_ms / 1000 - (deadline_ms % 1000 < 0 ? 1 : 0);
+	enum ota_err err;
+
+	if (from->last.payload && from->rollout == rollout && from->attempt == attempt
+		&& from->deadline_s == deadline_s && strcmp(from->stage, label) == 0
+		&& same(from->last_url, url)) {
+		*notice = &from->last;
+		return OTA_OK;
+	}
+	forget_last(from);
+	err =
+		render(from, url, rollout, attempt, label, deadline_ms, &from->payload, &from->last.length);
+	if (err) {
+		return err;
+	}
+	from->stage = strdup(label);
+	from->last_url = url ? strdup(url) : NULL;
+	if (!from->stage || (url && !from->last_url)
+		|| notice_digest(from->payload, from->last.length, &from->last.digest) != OTA_OK) {
+		forget_last(from);
+		return OTA_ERR_NOMEM;
+	}
+	from->rollout = rollout;
+	from->attempt = attempt;
+	from->deadline_s = deadline_s;
+	from->last.payload = from->payload;
+	*notice = &from->last;
 	return OTA_OK;
 }
 

@@ -15,6 +15,7 @@
 struct change;
 struct gate;
 struct session;
+struct told_notice;
 
 enum {
 	AGAIN_AFTER_MS = 15000 /* a device that came back gets this long to show that it has started */
@@ -29,6 +30,8 @@ struct again {
 
 /* The database came or went: CHANGE_DATABASE. */
 void again_database(struct gate *gate, const struct change *change);
+/* Keep what is needed to tell the notice of this offer, which stays the caller's, again.  Without memory it is not told again. */
+void again_keep(struct gate *gate, struct told_notice *notice, const struct change *offer);
 /* A device that was told before this start: CHANGE_CLAIM, taken over. */
 void again_claim(struct gate *gate, struct change *change);
 /* The device can be reached in this session, its own or its gateway's. */

@@ -78,9 +78,9 @@ OTA_MUST_USE bool deliver_is_current(
 /* For again.c: the release with this id, NULL: not verified here; whether a rollout's notices may go out now. */
 struct deliver_release *deliver_release_of(const struct deliver *deliver, int64_t release_id);
 OTA_MUST_USE bool deliver_is_live(const struct gate *gate, int64_t rollout);
-/* Where the device of an offer can be told, in its own session, else in its gateway's; NULL: it is not here. */
+/* Where a device can be told, in its own session, else in that of its gateway `via` (may be NULL); NULL: it is not here. */
 struct session *deliver_target(
-	const struct gate *gate, const struct change *change, bool *listening);
+	const struct gate *gate, const char *device, const char *via, bool *listening);
 /* Queue an offer or a recall, taken over; it takes its turn. */
 void deliver_wait(struct deliver *deliver, struct change *change);
 

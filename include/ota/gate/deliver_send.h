@@ -15,14 +15,14 @@ struct gate;
 struct session;
 
 /*
- * Send `payload` (malloc'ed; freed here in any case) to the session, QoS 1.  Topic: where this session subscribed; else `hint`
+ * Send `payload`, of which the broker gets a copy, to the session, QoS 1.  Topic: where this session subscribed; else `hint`
  * (may be NULL), when it is a notify topic of this device or of `fleet`; else the last notify topic that can be filled in.
  * To the session of another, its gateway, only topics that name the device are sent.
  * `fleet` may be NULL.  OTA_ERR_INVALID: there is no topic; OTA_ERR_NOMEM, OTA_ERR_UNAVAILABLE: the broker did not take it.
  * "Sent" is not "delivered": a directed message is neither checked nor acknowledged to the plugin.
  */
 OTA_MUST_USE enum ota_err deliver_send(const struct gate *gate, const struct session *session,
-	const char *device, const char *hint, const char *fleet, char *payload, size_t length);
+	const char *device, const char *hint, const char *fleet, const char *payload, size_t length);
 
 /*
  * The offer could not be told: say so, for the database to take it back.  `session` may be NULL.  REPORT_REJECTED: it never fits;

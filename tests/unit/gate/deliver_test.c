@@ -109,12 +109,12 @@ static void test_answered_is_forgotten(void **state)
 	push(f, gateways);
 	push(f, new_offer("d1", 1));
 	fixture_tick(20);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	assert_int_equal(f->gate->deliver.told.notices.count, 1);
 	fixture_disconnect(&client, 0);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	assert_int_equal(f->gate->deliver.told.notices.count, 1);
 	fixture_message(&client, "devices/d1/ota/status", busy, 1);
 	fixture_disconnect(&client, 0);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 0);
+	assert_int_equal(f->gate->deliver.told.notices.count, 0);
 
 	hub.sub_count = 1;
 	fixture_message(&hub, "devices/b1/ota/status", "{\"version\":\"1.0.0\"}", 1);
@@ -122,11 +122,11 @@ static void test_answered_is_forgotten(void **state)
 	beacon->via = strdup("hub");
 	push(f, beacon);
 	fixture_tick(20);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	assert_int_equal(f->gate->deliver.told.notices.count, 1);
 	fixture_message(&hub, "devices/b1/ota/status", busy, 1);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 1);
+	assert_int_equal(f->gate->deliver.told.notices.count, 1);
 	fixture_disconnect(&hub, 0);
-	assert_int_equal(HASH_COUNT(f->gate->deliver.told.notices), 0);
+	assert_int_equal(f->gate->deliver.told.notices.count, 0);
 	fixture_free(f);
 }
 

@@ -11,7 +11,9 @@
 
 #define DIGEST "f0e4c2f76c58916ec258f246851bea091d14d4247a2fc3e18694461b1816e13b"
 
-static const int64_t DEADLINE = INT64_C(1769827200000);
+#define DEADLINE_MS INT64_C(1769827200000)
+
+static const int64_t DEADLINE = DEADLINE_MS;
 
 /* A notice of a release with these parts (NULL: none). */
 static char *render(const char *notes, const char *signature, const char *envelope,
@@ -20,19 +22,25 @@ static char *render(const char *notes, const char *signature, const char *envelo
 	char *signature_copy = signature ? strdup(signature) : NULL;
 	char *envelope_copy = envelope ? strdup(envelope) : NULL;
 	struct release release = { .signature_base64 = signature_copy, .envelope = envelope_copy };
-	struct notice_template *notice = NULL;
-	char *payload = NULL;
+	struct notice_template *from = NULL;
+	const struct notice *notice = NULL;
+	struct notice_digest digest;
+	char *payload;
 
 	assert_int_equal(manifest_from_columns("1.5.0", 7, "https://cdn.example.com/f.bin", DIGEST,
 						 1048576, notes, &release.manifest, NULL),
 		OTA_OK);
-	assert_int_equal(notice_template_make(&release, &notice), OTA_OK);
+	assert_int_equal(notice_template_make(&release, &from), OTA_OK);
 	/* The template is a copy. */
 	manifest_free(release.manifest);
 	free(signature_copy);
 	free(envelope_copy);
-	assert_int_equal(notice_render(notice, NULL, 17, 1, stage, DEADLINE, &payload, length), OTA_OK);
-	notice_template_free(notice);
+	assert_int_equal(notice_render(from, NULL, 17, 1, stage, DEADLINE, &notice), OTA_OK);
+	assert_int_equal(notice_digest(notice->payload, notice->length, &digest), OTA_OK);
+	assert_true(notice_digest_equal(&notice->digest, &digest));
+	payload = strdup(notice->payload);
+	*length = notice->length;
+	notice_template_free(from);
 	return payload;
 }
 
@@ -83,10 +91,9 @@ static void any_stage_label_stays_json(void **state)
 static void largest_values_fit(void **state)
 {
 	struct release release = { 0 };
-	struct notice_template *notice = NULL;
+	struct notice_template *from = NULL;
+	const struct notice *notice = NULL;
 	char stage[1001];
-	char *payload = NULL;
-	size_t length = 0;
 
 	(void)state;
 	memset(stage, 1, sizeof(stage) - 1); /* six bytes each when escaped */
@@ -94,36 +101,98 @@ static void largest_values_fit(void **state)
 	assert_int_equal(manifest_from_columns("1.5.0", JSON_INTEGER_MAX, "https://h", DIGEST,
 						 JSON_INTEGER_MAX, NULL, &release.manifest, NULL),
 		OTA_OK);
-	assert_int_equal(notice_template_make(&release, &notice), OTA_OK);
+	assert_int_equal(notice_template_make(&release, &from), OTA_OK);
 	assert_int_equal(
-		notice_render(notice, NULL, INT64_MIN, INT32_MIN, stage, INT64_MAX, &payload, &length),
-		OTA_OK);
-	assert_int_equal(length, strlen(payload));
-	assert_non_null(strstr(payload, "\"rollout\":-9223372036854775808,\"attempt\":-2147483648,"));
-	assert_non_null(strstr(payload, "\"deadline\":\"9999-12-31T23:59:59Z\"}"));
-	free(payload);
+		notice_render(from, NULL, INT64_MIN, INT32_MIN, stage, INT64_MAX, &notice), OTA_OK);
+	assert_int_equal(notice->length, strlen(notice->payload));
+	assert_non_null(
+		strstr(notice->payload, "\"rollout\":-9223372036854775808,\"attempt\":-2147483648,"));
+	assert_non_null(strstr(notice->payload, "\"deadline\":\"9999-12-31T23:59:59Z\"}"));
 	manifest_free(release.manifest);
-	notice_template_free(notice);
+	notice_template_free(from);
+}
+
+/* Made once for all that agree in everything, and anew for whoever differs in anything. */
+static void same_notices_are_made_once(void **state)
+{
+	static const struct {
+		const char *url;
+		int64_t rollout;
+		int32_t attempt;
+		const char *stage;
+		int64_t deadline_ms;
+		bool same; /* as the one before it */
+	} rows[] = {
+		{ NULL, 17, 1, "canary", DEADLINE_MS, false },
+		{ NULL, 17, 1, "canary", DEADLINE_MS, true },
+		{ NULL, 17, 1, "canary", DEADLINE_MS + 999, true }, /* whole seconds */
+		{ NULL, 17, 1, "canary", DEADLINE_MS + 1000, false },
+		{ NULL, 17, 1, "canary", DEADLINE_MS - 1, false },
+		{ NULL, 17, 2, "canary", DEADLINE_MS - 1, false },
+		{ NULL, 18, 2, "canary", DEADLINE_MS - 1, false },
+		{ NULL, 18, 2, "", DEADLINE_MS - 1, false },
+		{ NULL, 18, 2, NULL, DEADLINE_MS - 1, true },
+		{ NULL, 18, 2, NULL, 0, false },
+		{ NULL, 18, 2, NULL, -1, false },
+		{ NULL, 18, 2, NULL, -1000, true },
+		{ "https://a/1", 18, 2, NULL, -1000, false },
+		{ "https://a/1", 18, 2, NULL, -1000, true },
+		{ "https://a/2", 18, 2, NULL, -1000, false },
+		{ NULL, 18, 2, NULL, -1000, false },
+	};
+	struct release release = { 0 };
+	struct notice_template *from = NULL;
+	char *before = NULL;
+
+	(void)state;
+	assert_int_equal(
+		manifest_from_columns("1.5.0", 1, "https://h", DIGEST, 1, NULL, &release.manifest, NULL),
+		OTA_OK);
+	assert_int_equal(notice_template_make(&release, &from), OTA_OK);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct notice_template *fresh = NULL;
+		const struct notice *notice = NULL;
+		const struct notice *alone = NULL;
+
+		assert_int_equal(notice_render(from, rows[i].url, rows[i].rollout, rows[i].attempt,
+							 rows[i].stage, rows[i].deadline_ms, &notice),
+			OTA_OK);
+		assert_int_equal(notice_template_make(&release, &fresh), OTA_OK);
+		assert_int_equal(notice_render(fresh, rows[i].url, rows[i].rollout, rows[i].attempt,
+							 rows[i].stage, rows[i].deadline_ms, &alone),
+			OTA_OK);
+		assert_string_equal(notice->payload, alone->payload);
+		assert_int_equal(notice->length, alone->length);
+		assert_true(notice_digest_equal(&notice->digest, &alone->digest));
+		if (before != NULL) {
+			assert_int_equal(strcmp(before, notice->payload) == 0, rows[i].same);
+		}
+		free(before);
+		before = strdup(notice->payload);
+		notice_template_free(fresh);
+	}
+	free(before);
+	manifest_free(release.manifest);
+	notice_template_free(from);
 }
 
 static void notices_that_are_too_large_are_not_made(void **state)
 {
 	static char large[NOTICE_PAYLOAD_MAX + 1];
 	struct release release = { .envelope = large };
-	struct notice_template *notice = NULL;
-	char *payload = NULL;
-	size_t length = 0;
+	struct notice_template *from = NULL;
+	const struct notice *notice = NULL;
 
 	(void)state;
 	memset(large, ' ', sizeof(large) - 1);
 	assert_int_equal(
 		manifest_from_columns("1.5.0", 1, "https://h", DIGEST, 1, NULL, &release.manifest, NULL),
 		OTA_OK);
-	assert_int_equal(notice_template_make(&release, &notice), OTA_OK);
-	assert_int_equal(notice_render(notice, NULL, 1, 1, "s", 0, &payload, &length), OTA_ERR_FULL);
-	assert_null(payload);
+	assert_int_equal(notice_template_make(&release, &from), OTA_OK);
+	assert_int_equal(notice_render(from, NULL, 1, 1, "s", 0, &notice), OTA_ERR_FULL);
+	assert_null(notice);
 	manifest_free(release.manifest);
-	notice_template_free(notice);
+	notice_template_free(from);
 }
 
 static void recalls(void **state)
@@ -182,6 +251,7 @@ int main(void)
 		cmocka_unit_test(any_stage_label_stays_json),
 		cmocka_unit_test(largest_values_fit),
 		cmocka_unit_test(notices_that_are_too_large_are_not_made),
+		cmocka_unit_test(same_notices_are_made_once),
 		cmocka_unit_test(recalls),
 		cmocka_unit_test(digests_are_sha256),
 		cmocka_unit_test(every_byte_counts),
