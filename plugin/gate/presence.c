@@ -212,7 +212,7 @@ void presence_subscribe(
 		session->fleet = fleet;
 	}
 	session->wanted |= (uint16_t)(1U << topic->notify);
-	session->wanted_notify = (int)topic->notify;
+	session->wanted_notify = (int8_t)topic->notify;
 	sessions_wait(&gate->sessions, session);
 }
 
@@ -237,8 +237,8 @@ void presence_unsubscribe(
 		return;
 	}
 	session->notify = -1;
-	for (int i = TOPIC_TEMPLATES_MAX - 1; i >= 0 && session->notify < 0; i--) {
-		session->notify = (session->heard & 1U << i) != 0 ? i : -1;
+	for (int8_t i = TOPIC_TEMPLATES_MAX - 1; i >= 0 && session->notify < 0; i--) {
+		session->notify = (session->heard & 1U << i) != 0 ? i : (int8_t)-1;
 	}
 	if (session->notify < 0) {
 		session->left = true;

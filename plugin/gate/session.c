@@ -1,9 +1,34 @@
 #include "ota/gate/session.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ota/wire/topic.h"
+#include "ota/base/keyhash.h"
+
+static uint64_t hash_client(const void *item)
+{
+	const struct mosquitto *client = ((const struct session *)item)->client;
+
+	return keyhash(&client, sizeof(client));
+}
+
+static bool is_client(const void *item, const void *client)
+{
+	return ((const struct session *)item)->client == client;
+}
+
+static uint64_t hash_device(const void *item)
+{
+	const char *device = ((const struct session *)item)->device;
+
+	return keyhash(device, strlen(device));
+}
+
+static bool is_device(const void *item, const void *device)
+{
+	return strcmp(((const struct session *)item)->device, device) == 0;
+}
 
 void sessions_at(struct sessions *sessions, int64_t wall_ms)
 {
@@ -24,25 +49,20 @@ void sessions_init(struct sessions *sessions, int64_t wall_ms)
 
 static void session_free(struct session *session)
 {
-	free(session->client_id);
-	free(session->device);
 	free(session->fleet);
 	free(session);
 }
 
 void sessions_clear(struct sessions *sessions)
 {
-	struct session *session = sessions->by_client;
+	struct session *session;
+	size_t at = 0;
 
-	/* The tables go, the entries are still chained. */
-	HASH_CLEAR(hh_device, sessions->by_device);
-	HASH_CLEAR(hh, sessions->by_client);
-	while (session != NULL) {
-		struct session *next = session->hh.next;
-
+	while ((session = set_next(&sessions->by_client, &at)) != NULL) {
 		session_free(session);
-		session = next;
 	}
+	set_clear(&sessions->by_device);
+	set_clear(&sessions->by_client);
 	sessions->waiting = NULL;
 	sessions->connected = 0;
 	sessions->listening = 0;
@@ -50,10 +70,7 @@ void sessions_clear(struct sessions *sessions)
 
 struct session *sessions_find(const struct sessions *sessions, const struct mosquitto *client)
 {
-	struct session *session = NULL;
-
-	HASH_FIND_PTR(sessions->by_client, &client, session);
-	return session;
+	return set_find(&sessions->by_client, keyhash(&client, sizeof(client)), is_client, client);
 }
 
 bool session_is(const struct session *session, const char *client_id, const char *identity)
@@ -69,30 +86,39 @@ struct session *sessions_add(struct sessions *sessions, struct mosquitto *client
 	const char *client_id, const char *identity)
 {
 	bool may_be_device = identity != NULL && topic_id_valid(identity, strlen(identity));
-	struct session *session = calloc(1, sizeof(*session));
+	size_t id_size = strlen(client_id) + 1;
+	bool same = may_be_device && strcmp(client_id, identity) == 0;
+	size_t size = offsetof(struct session, client_id) + id_size
+		+ (may_be_device && !same ? strlen(identity) + 1 : 0);
+	struct session *session =
+		calloc(1, size < sizeof(struct session) ? sizeof(struct session) : size);
 
 	if (session == NULL) {
 		return NULL;
 	}
 	session->client = client;
 	session->notify = -1;
-	session->client_id = strdup(client_id);
-	if (session->client_id == NULL) {
-		goto fail;
+	memcpy(session->client_id, client_id, id_size);
+	if (same) {
+		session->device = session->client_id;
+	} else if (may_be_device) {
+		memcpy(session->client_id + id_size, identity, strlen(identity) + 1);
+		session->device = session->client_id + id_size;
 	}
-	if (may_be_device && (session->device = strdup(identity)) == NULL) {
-		goto fail;
-	}
-	HASH_ADD_PTR(sessions->by_client, client, session);
-	if (session->hh.tbl == NULL) {
-		goto fail;
+	if (set_add(&sessions->by_client, hash_client, session) != OTA_OK) {
+		session_free(session);
+		return NULL;
 	}
 	session->number = sessions->next_number++;
 	return session;
+}
 
-fail:
-	session_free(session);
-	return NULL;
+static void forget_device(struct sessions *sessions, struct session *session)
+{
+	if (session->present) {
+		set_remove(&sessions->by_device, hash_device, session);
+		session->present = false;
+	}
 }
 
 void sessions_end(struct sessions *sessions, struct session *session)
@@ -103,10 +129,7 @@ void sessions_end(struct sessions *sessions, struct session *session)
 		sessions->connected -= session->connected == SESSION_TOLD ? 1 : 0;
 		session->connected = SESSION_UNTOLD;
 		/* A newer session of the same device may have taken its place already. */
-		if (session->hh_device.tbl != NULL) {
-			HASH_DELETE(hh_device, sessions->by_device, session);
-			session->hh_device.tbl = NULL;
-		}
+		forget_device(sessions, session);
 	}
 	session->ended = true;
 }
@@ -114,34 +137,32 @@ void sessions_end(struct sessions *sessions, struct session *session)
 void sessions_remove(struct sessions *sessions, struct session *session)
 {
 	sessions_end(sessions, session);
-	HASH_DEL(sessions->by_client, session);
+	set_remove(&sessions->by_client, hash_client, session);
 	session_free(session);
 }
 
 enum ota_err sessions_set_connected(
 	struct sessions *sessions, struct session *session, enum session_told told)
 {
-	if (session->hh_device.tbl == NULL) {
+	if (!session->present) {
 		struct session *older = sessions_of_device(sessions, session->device);
 
 		if (older != NULL && older->number > session->number) {
 			goto counted;
 		}
 		if (older != NULL) {
-			HASH_DELETE(hh_device, sessions->by_device, older);
-			older->hh_device.tbl = NULL;
+			forget_device(sessions, older);
 		}
-		HASH_ADD_KEYPTR(
-			hh_device, sessions->by_device, session->device, strlen(session->device), session);
-		if (session->hh_device.tbl == NULL) {
+		if (set_add(&sessions->by_device, hash_device, session) != OTA_OK) {
 			return OTA_ERR_NOMEM;
 		}
+		session->present = true;
 	}
 counted:
 	if (told == SESSION_TOLD && session->connected != SESSION_TOLD) {
 		sessions->connected++;
 	}
-	session->connected = told;
+	session->connected = (uint8_t)told;
 	return OTA_OK;
 }
 
@@ -158,10 +179,7 @@ void sessions_set_listening(struct sessions *sessions, struct session *session, 
 
 struct session *sessions_of_device(const struct sessions *sessions, const char *device)
 {
-	struct session *session = NULL;
-
-	HASH_FIND(hh_device, sessions->by_device, device, strlen(device), session);
-	return session;
+	return set_find(&sessions->by_device, keyhash(device, strlen(device)), is_device, device);
 }
 
 void sessions_wait(struct sessions *sessions, struct session *session)

@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 #include "ota/base/error.h"
+#include "ota/base/set.h"
 #include "ota/base/table.h"
 #include "ota/gate/limit.h"
+#include "ota/wire/topic.h"
 
 struct block_client;
 struct mosquitto;
@@ -26,38 +28,40 @@ enum session_told {
 	SESSION_TOLD,       /* told as a device */
 };
 
+/* One for each client that matters, so its size counts: a block of 144 bytes with names of a dozen. */
 struct session {
-	struct mosquitto *client; /* key; a name for the connection */
-	char *client_id;
-	char *device; /* the identity; NULL: it cannot be a device id */
+	struct mosquitto *client; /* a name for the connection */
+	const char *device;       /* the identity, in `client_id`; NULL: it cannot be a device id */
 	int64_t number;
-	bool ended;     /* disconnected; kept because a 2.0 broker still shows its context in checks */
-	bool is_device; /* subscribed to its notify topic or reported */
-	bool kept;      /* came back with subscriptions of an earlier connection */
-	bool listening;
-	bool left;     /* unsubscribed from its last notify topic */
-	bool answered; /* it said more than that it is idle */
-	bool pending;  /* waits for the next tick */
-	enum session_told connected;
+	char *fleet;                        /* from its subscription, NULL: none */
+	struct limit reports;               /* how often it may report */
+	struct via_child *children;         /* devices that it speaks for as a gateway; see via.h */
+	struct session *prev, *next;        /* in the list of those that wait for the tick */
+	struct block_client *block_clients; /* devices that ask for blocks in it; see blocks.h */
+	struct limit block_errors;          /* answers without bytes */
+	uint32_t children_count;
+	uint32_t block_clients_count;
 	uint16_t wanted; /* notify topics asked for since the last tick, as bits */
 	uint16_t heard;  /* notify topics subscribed to, as bits */
-	int notify;      /* the one to use, -1: unknown */
-	int wanted_notify;
-	char *fleet;                /* from its subscription, NULL: none */
-	struct limit reports;       /* how often it may report */
-	struct via_child *children; /* devices that it speaks for as a gateway; see via.h */
-	size_t children_count;
-	struct block_client *block_clients; /* devices that ask for blocks in it; see blocks.h */
-	size_t block_clients_count;
-	struct limit block_errors; /* answers without bytes */
-	UT_hash_handle hh;
-	UT_hash_handle hh_device;
-	struct session *prev, *next; /* in the list of those that wait for the tick */
+	int8_t notify;   /* the one to use, -1: unknown */
+	int8_t wanted_notify;
+	uint8_t connected; /* enum session_told */
+	bool ended : 1; /* disconnected; kept because a 2.0 broker still shows its context in checks */
+	bool is_device : 1; /* subscribed to its notify topic or reported */
+	bool kept : 1;      /* came back with subscriptions of an earlier connection */
+	bool listening : 1;
+	bool left : 1;     /* unsubscribed from its last notify topic */
+	bool answered : 1; /* it said more than that it is idle */
+	bool pending : 1;  /* waits for the next tick */
+	bool present : 1;  /* found by its device */
+	char client_id[];  /* and behind it the identity, where that differs */
 };
 
+_Static_assert(TOPIC_TEMPLATES_MAX <= 16, "notify topics are bits of 16");
+
 struct sessions {
-	struct session *by_client;
-	struct session *by_device;
+	struct set by_client;
+	struct set by_device;
 	struct session *waiting;
 	int64_t next_number;
 	size_t connected; /* devices the store was told of, and still here */
