@@ -137,21 +137,19 @@ __attribute__((noinline)) static int check_ours(
 	return MOSQ_ERR_SUCCESS;
 }
 
-__attribute__((noinline)) static void look(struct gate *gate, struct mosquitto *client)
+/* 2.0: may a kept session have come back with this client?  Only the first time that it does something. */
+static inline bool is_new(const struct gate *gate, const struct mosquitto_evt_acl_check *check)
 {
-	presence_look(gate, client);
+	return (check->access & gate->watched) != 0
+		&& gate->seen[gate_seen_slot(check->client)] != check->client;
 }
 
-int access_on_check(int event, void *data, void *userdata)
+/* All but a topic of others whose first bytes say so, of a connection that is known. */
+__attribute__((noinline)) static int check_closer(
+	struct gate *gate, const struct mosquitto_evt_acl_check *check, unsigned candidates)
 {
-	struct gate *gate = userdata;
-	const struct mosquitto_evt_acl_check *check = data;
-	unsigned candidates = policy_candidates(&gate->policy, check->topic);
-	(void)event;
-
-	if ((check->access & gate->watched) != 0
-		&& gate->seen[gate_seen_slot(check->client)] != check->client) {
-		look(gate, check->client);
+	if (is_new(gate, check)) {
+		presence_look(gate, check->client);
 	}
 	if (candidates != 0) {
 		candidates = policy_narrow(&gate->policy, check->topic, candidates);
@@ -160,4 +158,18 @@ int access_on_check(int event, void *data, void *userdata)
 		return check->access == MOSQ_ACL_SUBSCRIBE ? check_shared(gate, check) : gate->others;
 	}
 	return check_ours(gate, check, candidates);
+}
+
+/* Asked once for each message that is delivered: what is not ours must end here, without a stack frame. */
+int access_on_check(int event, void *data, void *userdata)
+{
+	struct gate *gate = userdata;
+	const struct mosquitto_evt_acl_check *check = data;
+	unsigned candidates = policy_candidates(&gate->policy, check->topic);
+	(void)event;
+
+	if (candidates == 0 && check->access != MOSQ_ACL_SUBSCRIBE && !is_new(gate, check)) {
+		return gate->others;
+	}
+	return check_closer(gate, check, candidates);
 }

@@ -23,6 +23,8 @@
 enum {
 	GATE_SEEN = 4096,
 	GATE_LIMITS = 4096, /* a power of two */
+	/* Without anything to do, each so many ticks still look at the clock: every 3 s in an idle broker.  A power of two. */
+	GATE_TICK_RARE = 32,
 };
 
 /* The clocks, so that tests can turn them. */
@@ -63,10 +65,14 @@ struct gate {
 	bool modern;
 	bool tick_dead; /* no tick comes: the other callbacks do its work */
 	bool ticked;
+	unsigned ticks;
 	const struct mosquitto
 		*seen[GATE_SEEN]; /* connections already looked at; a cache, collisions only cost time */
 	const struct options *options;
 	struct gate_links links;
+	const atomic_size_t
+		*changes_waiting; /* in links.changes and links.log: what the tick goes by */
+	const atomic_size_t *lines_waiting;
 	mosquitto_plugin_id_t *plugin_id;
 	size_t registered; /* callbacks registered, in the table's order */
 	struct gate_clock clock;

@@ -75,6 +75,48 @@ static void test_tick_slot(void **state)
 	fixture_free(f);
 }
 
+static int64_t looks;
+
+static int64_t count_looks(void)
+{
+	looks++;
+	return fixture_mono_us;
+}
+
+/* It comes with every message of others: it looks at the clock only when there is something to do, and now and then. */
+static void test_tick_without_work(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	struct mosquitto client = { .id = "d1", .protocol_version = 4 };
+	(void)state;
+
+	fixture_tick(20);
+	f->gate->clock.coarse_us = count_looks;
+	looks = 0;
+	for (int i = 0; i < 10 * GATE_TICK_RARE; i++) {
+		fixture_tick(20);
+	}
+	assert_int_equal(looks, 10);
+
+	looks = 0;
+	logring_printf(f->log, LOG_LEVEL_INFO, "a line");
+	fixture_tick(5); /* too early: it waits for the next one */
+	fixture_tick(20);
+	assert_int_equal(looks, 2);
+	assert_int_equal(fake_log_count("a line"), 1);
+	assert_true(queue_push(f->changes, change_new(CHANGE_GATEWAYS)));
+	fixture_tick(20);
+	assert_int_equal(looks, 3);
+	assert_true(f->gate->via.known);
+	fixture_subscribe(&client, "devices/d1/ota/available");
+	fixture_tick(20);
+	assert_int_equal(looks, 4);
+	assert_int_equal(fixture_events(f, EVENT_LISTENING), 1);
+	fixture_tick(20);
+	assert_int_equal(looks, 4);
+	fixture_free(f);
+}
+
 static void test_log(void **state)
 {
 	struct fixture *f = fixture_new(false);
@@ -127,7 +169,8 @@ static void test_metrics(void **state)
 	fixture_message(&client, "devices/d1/ota/status", "{\"version\":\"1.0.0\"}", 1);
 	fixture_tick(9000);
 	assert_int_equal(fake_publishes(), METRICS_COUNT);
-	fixture_tick(1100); /* only what changed */
+	fixture_tick(1100);
+	fixture_ticks(); /* only what changed */
 	assert_int_equal(fake_publishes(), METRICS_COUNT + 3);
 	assert_string_equal(fake_publish_on("$SYS/broker/ota/denied")->payload, "1");
 	assert_string_equal(fake_publish_on("$SYS/broker/ota/reports/received")->payload, "1");
@@ -162,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_refused_callback),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_tick_slot),
+		cmocka_unit_test(test_tick_without_work),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_metrics),
 	};
