@@ -97,6 +97,19 @@ BEGIN
         IF cardinality(ota.stratify(r.options)) > 0 AND EXISTS (SELECT FROM ota.rollout_stage s
                 WHERE s.rollout_id = i_rollout_id AND s.stage = i_stage AND s.percent < 100) THEN
             SELECT d.joined, d.behind INTO joined, behind FROM ota.draw_strata(r, i_stage, i_size - inside, no_site) d;
+        ELSIF i_size >= i_eligible THEN
+            -- Everybody, those included who have appeared since they were counted: nobody is chosen, so nobody is sorted by rank.
+            WITH added AS (
+            INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
+            SELECT i_rollout_id, e.device_id, i_stage, ota.cohort_rank(i_rollout_id, e.device_id), e.listening, e.version, coalesce(e.site, no_site)
+              FROM ota.eligible_devices(r.fleet, r.release_id) e
+             WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+               AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                                WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
+             ORDER BY e.device_id
+            RETURNING rank)
+            SELECT count(*), max(a.rank) INTO joined, behind FROM added a;
+            i_eligible := greatest(i_eligible, inside + joined);
         ELSE
             WITH added AS (
             INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site)
