@@ -12,7 +12,7 @@ import traceback
 
 import results
 
-NAMES = ("instructions", "traffic", "connect", "reports", "rival", "stage", "command", "registered", "harm", "outage", "audit", "block")
+NAMES = ("instructions", "traffic", "connect", "memory", "reports", "rival", "stage", "command", "registered", "harm", "outage", "audit", "block")
 FOLDER = pathlib.Path(__file__).resolve().parent
 
 

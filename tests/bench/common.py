@@ -217,10 +217,10 @@ class Ping:
 class Listeners:
     """Devices, each subscribed to a topic of its own; `end` waits until each has had a message."""
 
-    def __init__(self, broker, devices, topic, qos=1):
+    def __init__(self, broker, devices, topic, qos=1, stay=False, prefix="device"):
+        environment = {**os.environ, "LOAD_PREFIX": prefix, **({"LOAD_STAY": "1"} if stay else {})}
         self.process = subprocess.Popen([BUILD / "tests" / "bench" / "load", "listen", str(broker.port), str(devices), "1", str(qos), "1",
-                                         topic, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env={**os.environ, "LOAD_PREFIX": "device"})
+                                         topic, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self.devices = devices
         self.ready = json.loads(self.process.stdout.readline())["ready"]
 

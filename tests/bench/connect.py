@@ -30,5 +30,3 @@ def run(bench):
     bench.row("connect: connected and subscribed, with plugin", rates[True], "devices/s", rates[False], "target 0.95")
     bench.row("connect: the broker's memory, without plugin", sizes[False], "bytes/device")
     bench.row("connect: the broker's memory, with plugin", sizes[True], "bytes/device", sizes[False])
-    bench.row("connect: memory on top of the broker's own", [a - b for a, b in zip(sizes[True], sizes[False])], "bytes/device",
-              note="target 300")

@@ -13,6 +13,8 @@
  *     CLIENTS connections, each subscribed to TOPIC of its own; prints {"ready": seconds that took} on a line, then waits until each of
  *     them has a message.  Ends when told on standard input, too.
  *
+ * With LOAD_STAY in the environment all stay connected after the result was printed, until standard input ends.
+ *
  * Prints one JSON object; times in seconds.  Exit status 1 when the broker refuses, closes or falls silent for 30 s.
  */
 #include <errno.h>
@@ -344,6 +346,17 @@ static void subscribe_all(struct load *load, const char *topic)
 	}
 }
 
+/* False at the end of standard input. */
+static bool next_line(void)
+{
+	int c = getchar();
+
+	while (c != EOF && c != '\n') {
+		c = getchar();
+	}
+	return c == '\n';
+}
+
 /* Until each has been told; the processor time of this program must not count, so it looks at nothing else. */
 static int listen_all(struct load *load, double began)
 {
@@ -360,6 +373,15 @@ static int listen_all(struct load *load, double began)
 	clock_gettime(CLOCK_REALTIME, &wall);
 	printf("{\"heard\":%lld,\"received\":%lld,\"last\":%.6f}\n", (long long)load->hearing,
 		(long long)load->received, (double)wall.tv_sec + (double)wall.tv_nsec / 1e9);
+	fflush(stdout);
+	if (getenv("LOAD_STAY") != NULL && !load->told) {
+		(void)epoll_ctl(load->epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+		for (int i = 0; i < load->count; i++) { /* the acknowledgements that are still here */
+			flush(load, &load->clients[i]);
+		}
+		while (next_line()) { /* until told to go */
+		}
+	}
 	return 0;
 }
 
@@ -409,17 +431,6 @@ static void transfer(struct load *load)
 	fflush(stdout);
 }
 
-/* False at the end of standard input. */
-static bool next_line(void)
-{
-	int c = getchar();
-
-	while (c != EOF && c != '\n') {
-		c = getchar();
-	}
-	return c == '\n';
-}
-
 static int run(struct load *load, int port, const char *topic, const char *payload)
 {
 	double began;
@@ -448,8 +459,8 @@ static int run(struct load *load, int port, const char *topic, const char *paylo
 	} else {
 		transfer(load);
 	}
-	if (getenv("LOAD_STAY") != NULL) { /* stay connected until told to go */
-		while (getchar() != EOF) {
+	if (getenv("LOAD_STAY") != NULL) {
+		while (next_line()) { /* until told to go */
 		}
 	}
 	for (int i = 0; i < load->count; i++) {

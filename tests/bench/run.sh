@@ -8,7 +8,7 @@
 #   --write   also writes results.json, RESULTS.md and plots/ beside this script: the named benchmarks' part of them.
 #             When none is named all is measured, and all is written without being asked
 #   --draw    measures nothing; makes RESULTS.md and plots/ again from results.json
-#   NAME      instructions, traffic, connect, reports, rival, stage, command, registered, harm, outage, audit or block
+#   NAME      instructions, traffic, connect, memory, reports, rival, stage, command, registered, harm, outage, audit or block
 #
 # Each figure is the median of the rounds, and a ratio to what the same run measured as baseline, the two taken in turn.  No figure
 # makes it fail; a wrong result does, after the other benchmarks have run.  OTA_BUILD_DIR names a build; else build-bench is made.
@@ -36,7 +36,7 @@ ota_install $packages
 # shellcheck disable=SC2317 # called by name
 build() {
 	cmake -S "$OTA_ROOT" -B "$OTA_BUILD_DIR" -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
-		cmake --build "$OTA_BUILD_DIR" -j "$(nproc)" --target mosquitto_ota mosquitto_ota_fleet load ping steady fetch harm_model
+		cmake --build "$OTA_BUILD_DIR" -j "$(nproc)" --target mosquitto_ota mosquitto_ota_fleet load ping steady fetch harm_model empty_acl heap policy_bench
 }
 
 if [ -z "${OTA_BUILD_DIR:-}" ] && [ -z "$draw" ]; then
