@@ -24,7 +24,9 @@ bool descriptors_own(int *keep, size_t count)
 	if (unshare(CLONE_FILES) != 0) {
 		return false;
 	}
-	qsort(keep, count, sizeof(keep[0]), compare);
+	if (count > 0) { /* there may be no array then, which qsort() does not allow */
+		qsort(keep, count, sizeof(keep[0]), compare);
+	}
 	for (size_t i = 0; i < count; i++) {
 		if (keep[i] >= 0 && (unsigned)keep[i] >= first) {
 			if ((unsigned)keep[i] > first) {
