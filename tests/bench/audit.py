@@ -49,7 +49,7 @@ def run(bench):
     months = max(5, min(12, rows // 1_000_000))
     database = bench.postgres.create_database()
     try:
-        bench.postgres._run("psql", "-X", "-q", "-h", bench.postgres.folder, "-U", "postgres", "-d", database.name, "-f", ROOT / "sql" / "install.sql")
+        bench.postgres._run("psql", "-X", "-q", "-h", bench.postgres.folder, "-p", str(bench.postgres.port), "-U", "postgres", "-d", database.name, "-f", ROOT / "sql" / "install.sql")
         bench.row("audit: rows written and chained", [fill(database, rows, months)], "rows/s", note=f"{rows:,} in {months} months")
         database.execute("VACUUM ANALYZE ota.event")
         size = database.value("SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'ota.event'::regclass")
