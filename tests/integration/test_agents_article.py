@@ -95,7 +95,7 @@ def test_it_updates(site, pumps, image):
 
 
 def test_its_failure_is_one(site, pumps, image):
-    _, rollout = publish(site, image, served=lambda data: data[:-1] + b"?")
+    _, rollout = publish(site, image, served=lambda data: data[:-1] + bytes([data[-1] ^ 1]))
     device = wait_for(lambda: next((one for one in pumps if one.told()), None), 10, lambda: site.describe(rollout))
     device.flash_new_firmware()
     site.wait_update(rollout, device.client_id, "failed")

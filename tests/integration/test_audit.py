@@ -86,7 +86,8 @@ def test_who_writes_waits_for_nobody(site):
         before = site.db.value(chains)
         for _ in range(3):
             site.db.execute("SELECT ota.audit('quick', NULL, NULL, NULL)")
-        assert site.db.value(chains) <= before + 1
+        # One for the transaction that is open, at most one for the controller, if it is writing at that very moment.
+        assert site.db.value(chains) <= before + 2
         slow.execute("COMMIT")
     assert [event["kind"] for event in site.events() if event["kind"] in ("slow", "quick")] == ["slow", "quick", "quick", "quick"]
     assert problems(site.db) == []
