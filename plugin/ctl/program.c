@@ -34,14 +34,15 @@ int task_fail(const char *format, ...)
 	return EXIT_NOT_DONE;
 }
 
-int task_ask(struct task *task, const char *command, const cJSON *members, cJSON **data)
+enum ota_err task_try(
+	struct task *task, const char *command, const cJSON *members, cJSON **data, char **error)
 {
 	cJSON *request = cJSON_Duplicate(members, true);
 	struct answer answer = { 0 };
 	struct ota_why why = { "" };
-	int status = EXIT_DONE;
 	enum ota_err err = OTA_ERR_NOMEM;
 
+	*error = NULL;
 	if (!request || !cJSON_AddStringToObject(request, "command", command)) {
 		ota_why_set(&why, "out of memory");
 	} else {
@@ -53,10 +54,21 @@ int task_ask(struct task *task, const char *command, const cJSON *members, cJSON
 	if (!err) {
 		*data = answer.data;
 	} else {
-		status = task_fail("%s", answer.error ? answer.error : why.text);
+		*error = answer.error ? answer.error : strdup(why.text);
 	}
-	free(answer.error);
 	cJSON_Delete(request);
+	return err;
+}
+
+int task_ask(struct task *task, const char *command, const cJSON *members, cJSON **data)
+{
+	char *error;
+	int status = EXIT_DONE;
+
+	if (task_try(task, command, members, data, &error) != OTA_OK) {
+		status = task_fail("%s", error ? error : "out of memory");
+	}
+	free(error);
 	return status;
 }
 

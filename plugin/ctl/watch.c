@@ -10,17 +10,21 @@
 #include "ota/ctl/draw.h"
 #include "ota/ctl/print.h"
 #include "ota/ctl/verb.h"
+#include "ota/wire/control.h"
 
 enum {
 	SAMPLES = 64, /* for the rate */
 	LINE_SIZE = 512,
 	RECONNECT_MS = 1000,
 	RATE_MS = 60000,
+	PATIENCE_MS =
+		600000, /* the broker answers nobody while a stage opens, which may take ten minutes */
 };
 
 struct watch {
 	char last[LINE_SIZE]; /* what was said last, so that only news is */
 	int drawn;            /* lines on the terminal */
+	int64_t answered_ms;  /* monotonic; 0: not yet */
 	struct {
 		int64_t at;
 		int64_t finished;
@@ -105,6 +109,53 @@ static int reconnect(struct task *task)
 	return EXIT_DONE;
 }
 
+/* Not an answer, and none that stays so: the broker is busy, or has no database at the moment. */
+static bool passes_by(enum ota_err err, const char *error)
+{
+	return err == OTA_ERR_TIMEOUT
+		|| (err == OTA_ERR_DENIED && error
+			&& strncmp(error, CONTROL_NO_DATABASE, strlen(CONTROL_NO_DATABASE)) == 0);
+}
+
+/* One look.  Whoever watches is not sent away because a look in the middle of the rollout has failed; the first one has to succeed. */
+static int look(struct watch *watch, struct task *task, const cJSON *members, cJSON **data)
+{
+	bool told = false;
+
+	for (;;) {
+		char *error = NULL;
+		enum ota_err err = task_try(task, "show_rollout", members, data, &error);
+		const int64_t now = clock_mono_ms();
+
+		if (!err) {
+			if (told) {
+				(void)fprintf(stderr, "mosquitto_ota: the broker answers again\n");
+			}
+			watch->answered_ms = now;
+			free(error);
+			return EXIT_DONE;
+		}
+		if (watch->answered_ms == 0 || !passes_by(err, error)
+			|| now - watch->answered_ms >= PATIENCE_MS) {
+			(void)task_fail("%s", error ? error : "out of memory");
+			free(error);
+			return EXIT_NOT_DONE;
+		}
+		if (!told) {
+			(void)fprintf(stderr, "mosquitto_ota: %s; still watching\n",
+				err == OTA_ERR_TIMEOUT
+					? "no answer at the moment, as while a stage of very many devices opens"
+					: error);
+			told = true;
+			watch->drawn = 0; /* the next picture goes below */
+		}
+		free(error);
+		if (session_wait(task->session, RECONNECT_MS) != OTA_OK && reconnect(task) != EXIT_DONE) {
+			return EXIT_NOT_DONE;
+		}
+	}
+}
+
 int rollout_watch(struct task *task)
 {
 	const cJSON *interval = cJSON_GetObjectItemCaseSensitive(task->members, "interval");
@@ -126,7 +177,7 @@ int rollout_watch(struct task *task)
 		cJSON *data = NULL;
 		char state[PRINT_CELL_SIZE];
 
-		if (task_ask(task, "show_rollout", members, &data) != EXIT_DONE) {
+		if (look(watch, task, members, &data) != EXIT_DONE) {
 			break;
 		}
 		show(watch, task, data);

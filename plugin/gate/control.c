@@ -67,7 +67,8 @@ static void hand_over(
 	}
 	if (err == OTA_ERR_UNAVAILABLE) {
 		ota_why_set(&why,
-			"PostgreSQL is away: nothing was done; try again later, $SYS/broker/ota/database tells since when");
+			CONTROL_NO_DATABASE
+			"is away: nothing was done; try again later, $SYS/broker/ota/database tells since when");
 	} else {
 		ota_why_set(&why, "the broker cannot take the command now (%s): try again in a moment",
 			ota_err_name(err));

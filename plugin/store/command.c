@@ -121,7 +121,8 @@ void commands_set_away(struct commands *commands, bool away)
 		for (size_t n = 0; n < request->count; n++) {
 			control_answer_error(&answers, request->commands[n].name,
 				request->commands[n].correlation,
-				"PostgreSQL is away: nothing was done; try again later, $SYS/broker/ota/database tells since when",
+				CONTROL_NO_DATABASE
+				"is away: nothing was done; try again later, $SYS/broker/ota/database tells since when",
 				NULL);
 		}
 		answer(commands, request, &answers);
@@ -282,7 +283,8 @@ static enum ota_err carry_out(struct pg *pg, const char *user,
 	} else {
 		*why = reason;
 		control_answer_error(answers, command->name, command->correlation,
-			"PostgreSQL went away meanwhile: look whether the command was carried out, then try again",
+			CONTROL_NO_DATABASE
+			"went away meanwhile: look whether the command was carried out, then try again",
 			NULL);
 	}
 	command_call_clear(&call);
@@ -306,7 +308,7 @@ enum ota_err commands_work(
 
 			if (err) {
 				control_answer_error(&answers, command->name, command->correlation,
-					"PostgreSQL went away: nothing was done", NULL);
+					CONTROL_NO_DATABASE "went away: nothing was done", NULL);
 			} else {
 				err = carry_out(pg, request->user, command, &answers, why);
 			}

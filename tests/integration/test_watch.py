@@ -11,10 +11,11 @@ import termios
 import threading
 import time
 
+import psycopg2
 import pytest
 
 from conftest import BUILD
-from harness import wait_for
+from harness import Site, wait_for
 from harness.control import password_file
 
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -194,3 +195,39 @@ def test_a_look_does_not_read_the_devices(office):
     time.sleep(1.5)
     looks = len(screen.pictures())
     assert office.db.value(reads) - before < 20_000 * looks / 3
+
+
+def test_a_look_that_fails_ends_no_watch(tmp_path, own_postgres, make_broker):
+    """The broker does not answer, as while a stage of a million devices opens, then has no database: who watches is told, and sees the end."""
+    own_postgres.start()
+    site = Site(tmp_path, own_postgres.create_database(), make_broker)
+    try:
+        site.add_broker(extra=[f"password_file {password_file(site.folder / 'users', 'alice')}"], control_users="alice")
+        (site.folder / "mosquitto_ota").write_text(f"-h 127.0.0.1\n-p {site.broker.port}\n-u alice\n-P unused\n")
+        rollout = big_rollout(site)
+        watch = subprocess.Popen([PROGRAM, "rollout", "watch", str(rollout), "--timeout", "2", "--interval", "0.2"], text=True,
+                                 stdin=subprocess.DEVNULL, env={**os.environ, "XDG_CONFIG_HOME": str(site.folder)},
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said, told = [], []
+        readers = [threading.Thread(target=lambda stream=stream, kept=kept: kept.extend(stream))
+                   for stream, kept in ((watch.stdout, said), (watch.stderr, told))]
+        for reader in readers:
+            reader.start()
+        wait_for(lambda: said, 10, lambda: told)
+        with psycopg2.connect(site.db.conninfo) as holder:
+            holder.cursor().execute("LOCK TABLE ota.rollout_stage")
+            wait_for(lambda: any("no answer at the moment" in line and "still watching" in line for line in told), 20, lambda: told)
+        holder.close()
+        wait_for(lambda: any("answers again" in line for line in told), 30, lambda: told)
+        site.db.close()
+        own_postgres.stop()
+        wait_for(lambda: any("PostgreSQL is away" in line and "still watching" in line for line in told), 30, lambda: told)
+        own_postgres.start()
+        wait_for(lambda: sum("answers again" in line for line in told) == 2, 60, lambda: told)
+        end(site, rollout, "halted")
+        assert watch.wait(60) == 1
+        for reader in readers:
+            reader.join()
+        assert "halted" in said[-1], said
+    finally:
+        site.close()

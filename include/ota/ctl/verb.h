@@ -77,7 +77,13 @@ OTA_MUST_USE enum ota_err verb_arguments(const struct verb *verb, struct connect
 
 void verb_help(const struct verb *verb);
 
-/* Send `command` with these members (which stay the caller's).  Errors are printed.  EXIT_DONE: *data is the caller's. */
+/*
+ * Send `command` with these members (which stay the caller's).  OTA_OK: *data is the caller's.  Else *error says why not and is the caller's
+ * (NULL: no memory): OTA_ERR_DENIED in the broker's own words, OTA_ERR_TIMEOUT no answer, OTA_ERR_UNAVAILABLE no connection.
+ */
+OTA_MUST_USE enum ota_err task_try(
+	struct task *task, const char *command, const cJSON *members, cJSON **data, char **error);
+/* The same.  Errors are printed.  EXIT_DONE: *data is the caller's. */
 int task_ask(struct task *task, const char *command, const cJSON *members, cJSON **data);
 
 /* "error: ..." on standard error; returns EXIT_NOT_DONE. */

@@ -15,6 +15,8 @@
 
 #define CONTROL_TOPIC          "$CONTROL/ota/v1"
 #define CONTROL_RESPONSE_TOPIC "$CONTROL/ota/v1/response"
+/* How a refusal begins that is nobody's fault and passes: the broker does not reach the database. */
+#define CONTROL_NO_DATABASE "PostgreSQL "
 
 enum {
 	CONTROL_PAYLOAD_MAX =
