@@ -124,7 +124,6 @@ static void greet(void)
 static bool poll(void)
 {
 	static struct notice other; /* large */
-	char key[sizeof(journal.key)] = "";
 	size_t size = 0;
 	const char *text = NULL;
 
@@ -134,13 +133,12 @@ static bool poll(void)
 		if (notice_parse(&other, text, size)) {
 			continue;
 		}
-		journal_key(&other, key, sizeof(key));
 		if (other.recall) {
 			interrupt = (other.has_rollout ? other.rollout == journal.rollout
-										   : strcmp(other.version, journal.version) == 0)
+										   : strcmp(other.image.version, journal.version) == 0)
 				? INTERRUPT_RECALLED
 				: INTERRUPT_NONE;
-		} else if (strcmp(key, journal.key) == 0) {
+		} else if (strcmp(other.key, journal.key) == 0) {
 			say_again();
 		} else {
 			interrupt = INTERRUPT_SUPERSEDED;
@@ -152,8 +150,8 @@ static bool poll(void)
 
 static void progress(uint64_t received)
 {
-	if (4 * received / notice.size > quarter) {
-		quarter = 4 * received / notice.size;
+	if (4 * received / notice.image.size > quarter) {
+		quarter = 4 * received / notice.image.size;
 		(void)report("DOWNLOADING", NULL, "progress", 25 * quarter, 0);
 	}
 }
@@ -170,12 +168,8 @@ static void postpone(const char *why, uint64_t seconds)
 /* From here on a recall comes too late. */
 static void install(void)
 {
-	struct slot content = { .size = notice.size, .sequence = notice.sequence };
-
-	memcpy(content.version, notice.version, sizeof(content.version));
-	memcpy(content.sha256, notice.sha256_hex, sizeof(content.sha256));
 	(void)report("APPLYING", NULL, NULL, 0, 0);
-	if (!bootctl_stage(&boot, &content, settings->boot_attempts)) {
+	if (!bootctl_stage(&boot, &notice.image, settings->boot_attempts)) {
 		finish("FAILED", "SLOT_WRITE_FAILED");
 		return;
 	}
@@ -184,37 +178,39 @@ static void install(void)
 	platform_reboot();
 }
 
-/* `code`: what notice_verify() has found. */
-static void work(const char *code)
+/* The image, downloaded and verified; else the code to report. */
+static const char *obtain(void)
 {
-	static const struct download_hooks hooks = { poll, progress, link_socket };
-	const char *wait = NULL;
+	static const struct download_hooks hooks = { poll, progress };
 
-	quarter = 0;
-	interrupt = INTERRUPT_NONE;
-	if (!code && (wait = platform_not_ready()) != NULL) {
-		postpone(wait, settings->defer_seconds);
-		return;
-	}
-	if (!code) {
-		/* Not before: a forged notice must not cost the image to fall back to. */
-		bootctl_clear_inactive(&boot);
-		(void)report("DOWNLOADING", NULL, NULL, 0, 0);
-		code = download_run(settings, &notice, &hooks);
-	}
+	/* Not before: a forged notice must not cost the image to fall back to. */
+	bootctl_clear_inactive(&boot);
+	(void)report("DOWNLOADING", NULL, NULL, 0, 0);
+	const char *code = download_run(settings, &notice, &hooks);
+
 	if (!code) {
 		(void)report("VERIFYING", NULL, NULL, 0, 0);
 		code = notice_verify_file(&notice);
 	}
-	if (!code && (wait = platform_not_ready()) != NULL) { /* it may have become busy meanwhile */
-		postpone(wait, settings->defer_seconds);
-		return;
+	return code;
+}
+
+/* `code`: what notice_verify() has found. */
+static void work(const char *code)
+{
+	const char *busy = code ? NULL : platform_not_ready();
+
+	quarter = 0;
+	interrupt = INTERRUPT_NONE;
+	if (!code && !busy) {
+		code = obtain();
+		busy = code ? NULL : platform_not_ready(); /* it may have become busy meanwhile */
 	}
-	if (code && strcmp(code, "URL_EXPIRED") == 0) {
+	if (busy) {
+		postpone(busy, settings->defer_seconds);
+	} else if (code && strcmp(code, "URL_EXPIRED") == 0) {
 		postpone(code, 1);
-		return;
-	}
-	if (!code && poll()) {
+	} else if (!code && poll()) {
 		install();
 	} else if (interrupt == INTERRUPT_RECALLED) {
 		platform_part_remove();
@@ -244,14 +240,14 @@ static void take_up(const char *text, size_t size)
 		.rollout = notice.rollout,
 		.attempt = notice.attempt,
 		.notice_size = size };
-	journal_key(&notice, journal.key, sizeof(journal.key));
-	memcpy(journal.version, notice.version, sizeof(journal.version));
+	memcpy(journal.key, notice.key, sizeof(journal.key));
+	memcpy(journal.version, notice.image.version, sizeof(journal.version));
 	memcpy(journal.previous, now->version, sizeof(journal.previous));
 	memcpy(journal.notice, text, size);
 	if (journal_save(&journal) != PLATFORM_OK) {
 		finish("FAILED", "NO_SPACE"); /* an update that would be forgotten is not begun */
-	} else if (strcmp(now->version, notice.version) == 0
-		&& strcmp(now->sha256, notice.sha256_hex) == 0) {
+	} else if (strcmp(now->version, notice.image.version) == 0
+		&& strcmp(now->sha256, notice.image.sha256) == 0) {
 		finish("SUCCESS", "");
 	} else {
 		work(code);
@@ -260,8 +256,6 @@ static void take_up(const char *text, size_t size)
 
 static void handle(const char *text, size_t size)
 {
-	char key[sizeof(journal.key)] = "";
-
 	if (notice_parse(&notice, text, size)) {
 		const uint64_t attempt = journal.attempt;
 
@@ -270,14 +264,13 @@ static void handle(const char *text, size_t size)
 		journal.attempt = attempt;
 		return;
 	}
-	journal_key(&notice, key, sizeof(key));
 	if (notice.recall) {
 		/* Nothing is being worked on.  The same attempt may be ordered again later. */
 		if (journal.step != JOURNAL_EMPTY && notice.has_rollout
 			&& notice.rollout == journal.rollout) {
 			journal_forget(&journal);
 		}
-	} else if (journal.step == JOURNAL_DONE && strcmp(key, journal.key) == 0) {
+	} else if (journal.step == JOURNAL_DONE && strcmp(notice.key, journal.key) == 0) {
 		report_outcome(); /* the same notice again: the broker has not heard us */
 	} else {
 		take_up(text, size);
@@ -293,8 +286,8 @@ static bool check_health(void)
 	bool good[CONFIG_CHECKS_MAX] = { false };
 	bool all = false;
 
-	while (!all) {
-		link_service(10);
+	do {
+		link_service(100);
 		all = link_session() != 0;
 		for (size_t i = 0; i < settings->checks; i++) {
 			const uint64_t now = platform_now_ms();
@@ -304,11 +297,7 @@ static bool check_health(void)
 					bootctl_slot(&boot, running)->version, now < end ? end - now : 10);
 			all = all && good[i];
 		}
-		if (!all && platform_now_ms() >= end) {
-			break;
-		}
-		link_service(all ? 0 : 100);
-	}
+	} while (!all && platform_now_ms() < end);
 	json_begin();
 	cJSON *checks = cJSON_CreateObject();
 

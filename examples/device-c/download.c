@@ -14,7 +14,6 @@ static const uint64_t pause_max_ms = 60000;
 /* The download at hand: there is one flash, so there is one. */
 static const struct notice *wanted;
 static const struct download_hooks *hooks;
-static EVP_MD_CTX *hash;
 static char validator[SOURCE_VALIDATOR_SIZE];
 static uint64_t received;
 static bool pieced; /* of bytes that came at different times */
@@ -25,7 +24,7 @@ static void remember(void)
 	json_begin();
 	cJSON *about = cJSON_CreateObject();
 
-	cJSON_AddStringToObject(about, "sha256", wanted->sha256_hex);
+	cJSON_AddStringToObject(about, "sha256", wanted->image.sha256);
 	cJSON_AddStringToObject(about, "validator", validator);
 	if (json_write_record("download", about) == PLATFORM_FULL) {
 		problem = "NO_SPACE";
@@ -37,45 +36,36 @@ static void start_over(const char *new_validator)
 	(void)snprintf(validator, sizeof(validator), "%s", new_validator);
 	received = 0;
 	pieced = false;
-	if (!platform_part_empty() || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
+	if (!platform_part_empty()) {
 		problem = "SLOT_WRITE_FAILED";
 	}
 	remember();
 }
 
-/* What is there of an earlier attempt is hashed again: a hash that is half done does not survive a power cut. */
+/* Go on with what is there of an earlier attempt, if it is of this file. */
 static void resume(void)
 {
-	static unsigned char block[16384];
 	char sha256[SHA256_HEX_SIZE] = "";
-	size_t size = 0;
 	int64_t length = platform_part_open();
 
 	json_begin();
 	const cJSON *about = json_read_record("download");
 
-	received = 0;
-	if (!hash) {
-		hash = EVP_MD_CTX_new();
-	}
-	if (length < 0 || !hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
+	if (length < 0) {
 		problem = "SLOT_WRITE_FAILED";
 	} else if (!json_copy(about, "sha256", sha256, sizeof(sha256))
-		|| strcmp(sha256, wanted->sha256_hex) != 0 || (uint64_t)length > wanted->size
+		|| strcmp(sha256, wanted->image.sha256) != 0 || (uint64_t)length > wanted->image.size
 		|| !json_copy(about, "validator", validator, sizeof(validator))) {
 		start_over("");
 	} else {
-		while ((size = platform_part_read(received, block, sizeof(block))) > 0) {
-			(void)EVP_DigestUpdate(hash, block, size);
-			received += size;
-		}
+		received = (uint64_t)length;
 		pieced = received > 0;
 	}
 }
 
 static bool on_answer(const struct source_answer *answer)
 {
-	if (answer->total != SOURCE_UNKNOWN && answer->total != wanted->size) {
+	if (answer->total != SOURCE_UNKNOWN && answer->total != wanted->image.size) {
 		problem = "SIZE_MISMATCH";
 	} else if (answer->offset == 0) {
 		if (received > 0 || strcmp(validator, answer->validator) != 0) {
@@ -93,13 +83,13 @@ static bool on_answer(const struct source_answer *answer)
 static bool on_data(const void *data, size_t size)
 {
 	/* Checked before it is written: a server cannot fill the flash. */
-	if (size > wanted->size - received) {
+	if (size > wanted->image.size - received) {
 		problem = "SIZE_MISMATCH";
 		return false;
 	}
 	enum platform_result result = platform_part_append(data, size);
 
-	if (result != PLATFORM_OK || EVP_DigestUpdate(hash, data, size) != 1) {
+	if (result != PLATFORM_OK) {
 		problem = result == PLATFORM_FULL ? "NO_SPACE" : "SLOT_WRITE_FAILED";
 		return false;
 	}
@@ -134,26 +124,44 @@ static uint64_t back_off_ms(const struct config *config, uint64_t failures)
 	return longest / 2 + platform_random() % (longest / 2 + 1);
 }
 
-static void fill(const struct config *config)
+/* Read back: what counts is what is on the flash, not what came in. */
+static bool has_right_hash(void)
+{
+	static unsigned char block[16384];
+	unsigned char digest[SHA256_SIZE] = { 0 };
+	EVP_MD_CTX *hash = EVP_MD_CTX_new();
+	uint64_t done = 0;
+	size_t size = 0;
+	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
+
+	while (good && (size = platform_part_read(done, block, sizeof(block))) > 0 && on_wait()) {
+		good = EVP_DigestUpdate(hash, block, size) == 1;
+		done += size;
+	}
+	good = good && EVP_DigestFinal_ex(hash, digest, NULL) == 1;
+	EVP_MD_CTX_free(hash);
+	return good && memcmp(digest, wanted->sha256, sizeof(digest)) == 0;
+}
+
+static void fetch(const struct config *config)
 {
 	static const struct source_callbacks callbacks = { on_answer, on_data, on_wait };
 	const uint64_t at_first = received;
 	uint64_t most = received;
-	const struct source_image image = { wanted->url, wanted->sha256_hex, wanted->size };
 	uint64_t failures = 0;
 
-	while (!problem && received < wanted->size) {
+	while (!problem && received < wanted->image.size) {
 		enum source_result result =
-			source_fetch(&image, received, validator, hooks->wake(), &callbacks);
+			source_fetch(wanted->url, &wanted->image, received, validator, &callbacks);
 
-		if (problem || received == wanted->size) {
-			return;
+		if (problem || received == wanted->image.size) {
+			break;
 		}
 		/* Slow progress is progress; only a row of attempts without any is given up.  Starting over is none. */
 		failures = received > most ? 1 : failures + 1;
 		most = received > most ? received : most;
 		printf("download: broken after %llu of %llu bytes\n", (unsigned long long)received,
-			(unsigned long long)wanted->size);
+			(unsigned long long)wanted->image.size);
 		if (result == SOURCE_REFUSED && received > at_first) {
 			problem = "URL_EXPIRED"; /* it was good for a while: a new notice has a new one */
 		} else if (failures >= config->download_tries || result == SOURCE_REFUSED) {
@@ -162,14 +170,9 @@ static void fill(const struct config *config)
 			wait_ms(back_off_ms(config, failures));
 		}
 	}
-}
-
-static bool has_right_hash(void)
-{
-	unsigned char digest[SHA256_SIZE] = { 0 };
-
-	return EVP_DigestFinal_ex(hash, digest, NULL) == 1
-		&& memcmp(digest, wanted->sha256, sizeof(digest)) == 0;
+	if (!problem && !has_right_hash() && !problem) {
+		problem = "HASH_MISMATCH";
+	}
 }
 
 const char *download_run(const struct config *config, const struct notice *notice,
@@ -181,19 +184,16 @@ const char *download_run(const struct config *config, const struct notice *notic
 	resume();
 	/* Before anything is fetched: a full disk found out at 99 % costs a download. */
 	if (!problem
-		&& (notice->size > config->slot_size || !platform_has_room(notice->size - received))) {
+		&& (notice->image.size > config->slot_size
+			|| !platform_has_room(notice->image.size - received))) {
 		problem = "NO_SPACE";
 	}
-	fill(config);
-	if (!problem && !has_right_hash()) {
-		problem = "HASH_MISMATCH";
-		if (pieced) {
-			/* The beginning may be of another file, or the power cut has eaten some of it: once more. */
-			problem = NULL;
-			start_over("");
-			fill(config);
-			problem = problem || has_right_hash() ? problem : "HASH_MISMATCH";
-		}
+	fetch(config);
+	if (pieced && problem && strcmp(problem, "HASH_MISMATCH") == 0) {
+		/* The beginning may be of another file, or the power cut has eaten some of it: once more. */
+		problem = NULL;
+		start_over("");
+		fetch(config);
 	}
 	if (!problem && !platform_part_sync()) {
 		problem = "SLOT_WRITE_FAILED";

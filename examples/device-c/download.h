@@ -13,7 +13,6 @@
 struct download_hooks {
 	bool (*poll)(void);                  /* called often; false ends the download */
 	void (*progress)(uint64_t received); /* more has arrived */
-	int (*wake)(void);                   /* descriptor that makes poll() worth calling, or -1 */
 };
 
 /* NULL: the part is whole, synced, and has the notice's hash.  Else the code to report, or "" when poll() ended it. */

@@ -19,16 +19,6 @@ static const struct {
 	{ "checks", offsetof(struct journal, checks), sizeof(((struct journal *)NULL)->checks) },
 };
 
-void journal_key(const struct notice *notice, char *key, size_t size)
-{
-	if (notice->has_rollout) {
-		(void)snprintf(key, size, "%llu/%llu", (unsigned long long)notice->rollout,
-			(unsigned long long)notice->attempt);
-	} else {
-		(void)snprintf(key, size, "%s/%s", notice->version, notice->sha256_hex);
-	}
-}
-
 void journal_load(struct journal *journal)
 {
 	char step[16] = "";

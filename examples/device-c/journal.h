@@ -22,7 +22,7 @@ struct journal {
 	enum journal_step step;
 	bool acknowledged;
 	char slot;     /* where the new firmware goes */
-	char key[300]; /* of the notice: the same again is the same notice, heard twice */
+	char key[300]; /* of the notice */
 	char previous[VERSION_SIZE];
 	char status[16], error[32];
 	char checks[1024]; /* JSON, "": none */
@@ -32,7 +32,6 @@ struct journal {
 	size_t notice_size;
 };
 
-void journal_key(const struct notice *notice, char *key, size_t size);
 void journal_load(struct journal *journal);
 enum platform_result journal_save(const struct journal *journal);
 void journal_forget(struct journal *journal);

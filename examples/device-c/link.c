@@ -19,7 +19,7 @@ static const struct config *settings;
 static char inbox[INBOX][NOTICE_MAX + 2]; /* one more: too long is seen, and answered */
 static size_t sizes[INBOX];
 static unsigned first, waiting, session;
-static bool up, started, refused;
+static bool up, refused;
 static int acknowledged;
 static uint64_t retry_at, pause_ms = 1000;
 static const char *routed_topic;
@@ -88,9 +88,8 @@ static void on_message(struct mosquitto *m, void *user, const struct mosquitto_m
 		routed_take(message->payload, (size_t)message->payloadlen);
 		return;
 	}
-	if (message->retain
-		|| waiting == INBOX) { /* a kept notice is nobody's: the broker never keeps one */
-		return;
+	if (message->retain || waiting == INBOX) {
+		return; /* a kept notice is nobody's: the broker never keeps one */
 	}
 	unsigned place = (first + waiting++) % INBOX;
 	size_t size = (size_t)message->payloadlen;
@@ -102,21 +101,18 @@ static void on_message(struct mosquitto *m, void *user, const struct mosquitto_m
 	inbox[place][sizes[place]] = '\0';
 }
 
-static bool set_credentials(void)
+bool link_open(const struct config *config)
 {
 	char password[256] = "";
 
-	platform_password(password, sizeof(password));
-	return mosquitto_username_pw_set(client, settings->broker_username, password)
-		== MOSQ_ERR_SUCCESS;
-}
-
-bool link_open(const struct config *config)
-{
 	settings = config;
+	platform_password(password, sizeof(password));
 	(void)mosquitto_lib_init();
 	client = mosquitto_new(config->device_id, true, NULL);
-	if (!client || (config->broker_username[0] && !set_credentials())
+	if (!client
+		|| (config->broker_username[0]
+			&& mosquitto_username_pw_set(client, config->broker_username, password)
+				!= MOSQ_ERR_SUCCESS)
 		|| (config->broker_cafile[0]
 			&& mosquitto_tls_set(client, config->broker_cafile, NULL, NULL, NULL, NULL)
 				!= MOSQ_ERR_SUCCESS)) {
@@ -140,11 +136,8 @@ void link_close(void)
 static void connect_again(void)
 {
 	set_retry();
-	int code = started
-		? mosquitto_reconnect(client)
-		: mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
+	int code = mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
 
-	started = started || code == MOSQ_ERR_SUCCESS;
 	if (code != MOSQ_ERR_SUCCESS) {
 		printf("broker %s:%llu: %s, trying again\n", settings->broker_host,
 			(unsigned long long)settings->broker_port, mosquitto_strerror(code));

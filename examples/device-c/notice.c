@@ -1,10 +1,11 @@
 #include "notice.h"
 
+#include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -12,43 +13,40 @@
 
 #include "json.h"
 
+enum {
+	HEAD_MAX = 128
+};
+
 static const char payload_type[] = "application/vnd.mosquitto-ota.manifest+json";
 
 static EVP_PKEY *keys[CONFIG_KEYS_MAX];
 static size_t key_count;
-static const cJSON *envelope;                       /* of the notice parsed last */
-static unsigned char message[NOTICE_MAX + 128 + 1]; /* DSSE: what is signed */
+static const cJSON *envelope;                        /* of the notice parsed last */
+static unsigned char message[HEAD_MAX + NOTICE_MAX]; /* DSSE: what is signed */
 
 /* Base64, standard or URL-safe, padded or not.  False when it is none, or does not fit. */
 static bool decode(const char *text, unsigned char *out, size_t room, size_t *size)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t length = text ? strcspn(text, "=") : 0;
-	uint32_t bits = 0;
-	unsigned held = 0;
+	static unsigned char standard[NOTICE_MAX + 3];
+	const size_t length = text ? strcspn(text, "=") : 0;
+	const size_t groups = (length + 3) / 4;
 
-	*size = 0;
-	if (!text || length % 4 == 1 || strspn(text + length, "=") != strlen(text + length)) {
+	if (!text || length % 4 == 1 || length > NOTICE_MAX || groups * 3 > room
+		|| strspn(text + length, "=") != strlen(text + length)) {
 		return false;
 	}
 	for (size_t i = 0; i < length; i++) {
-		char letter = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
-		const char *digit = strchr(digits, letter);
-
-		if (!digit) {
-			return false;
-		}
-		bits = bits << 6 | (uint32_t)(digit - digits);
-		held += 6;
-		if (held >= 8) {
-			if (*size == room) {
-				return false;
-			}
-			held -= 8;
-			out[(*size)++] = (unsigned char)(bits >> held);
-		}
+		standard[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : (unsigned char)text[i];
 	}
-	return true;
+	memset(standard + length, '=', groups * 4 - length);
+	*size = length * 3 / 4;
+	return EVP_DecodeBlock(out, standard, (int)(groups * 4)) == (int)(groups * 3);
+}
+
+static bool read_signature(const cJSON *object, const char *name, struct signature *signature)
+{
+	return decode(
+		json_text(object, name), signature->bytes, sizeof(signature->bytes), &signature->size);
 }
 
 static bool decode_sha256(const char *hex, unsigned char out[SHA256_SIZE])
@@ -69,12 +67,12 @@ static bool is_version(const char *text)
 
 static bool is_address(const char *url)
 {
-	for (const char *letter = url; *letter; letter++) {
-		if (*letter <= ' ' || *letter > '~') {
-			return false;
-		}
+	const char *end = url;
+
+	while (isgraph((unsigned char)*end)) {
+		end++;
 	}
-	return strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+	return *end == '\0' && (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0);
 }
 
 const char *notice_parse(struct notice *notice, const char *text, size_t size)
@@ -86,8 +84,8 @@ const char *notice_parse(struct notice *notice, const char *text, size_t size)
 
 	notice->has_rollout = json_number(body, "rollout", &notice->rollout);
 	(void)json_number(body, "attempt", &notice->attempt);
-	if (!action || !json_copy(body, "version", notice->version, sizeof(notice->version))
-		|| !is_version(notice->version)) {
+	if (!action || !json_copy(body, "version", notice->image.version, sizeof(notice->image.version))
+		|| !is_version(notice->image.version)) {
 		return "BAD_NOTICE";
 	}
 	notice->recall = strcmp(action, "cancel") == 0;
@@ -98,13 +96,19 @@ const char *notice_parse(struct notice *notice, const char *text, size_t size)
 		json_has(body, "manifest") ? cJSON_GetObjectItemCaseSensitive(body, "manifest") : NULL;
 	if (strcmp(action, "update") != 0 || !json_copy(body, "url", notice->url, sizeof(notice->url))
 		|| !is_address(notice->url) || !decode_sha256(json_text(body, "sha256"), notice->sha256)
-		|| !json_number(body, "size", &notice->size) || notice->size == 0
+		|| !json_number(body, "size", &notice->image.size) || notice->image.size == 0
 		|| (json_has(body, "signature")
-			&& !decode(json_text(body, "signature"), notice->signature, sizeof(notice->signature),
-				&notice->signature_size))) {
+			&& !read_signature(body, "signature", &notice->signature))) {
 		return "BAD_NOTICE";
 	}
-	bootctl_hex(notice->sha256, notice->sha256_hex);
+	bootctl_hex(notice->sha256, notice->image.sha256);
+	if (notice->has_rollout) {
+		(void)snprintf(notice->key, sizeof(notice->key), "%" PRIu64 "/%" PRIu64, notice->rollout,
+			notice->attempt);
+	} else {
+		(void)snprintf(
+			notice->key, sizeof(notice->key), "%s/%s", notice->image.version, notice->image.sha256);
+	}
 	return NULL;
 }
 
@@ -112,18 +116,11 @@ static bool is_accepted(const EVP_PKEY *key)
 {
 	char curve[64] = "";
 
-	switch (EVP_PKEY_get_base_id(key)) {
-	case EVP_PKEY_RSA:
-		return EVP_PKEY_get_bits(key) >= 2048;
-	case EVP_PKEY_EC:
-		return EVP_PKEY_get_utf8_string_param(
-				   key, OSSL_PKEY_PARAM_GROUP_NAME, curve, sizeof(curve), NULL)
-			&& (strcmp(curve, "prime256v1") == 0 || strcmp(curve, "secp384r1") == 0);
-	case EVP_PKEY_ED25519:
-		return true;
-	default:
-		return false;
-	}
+	(void)EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL);
+	return (EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) >= 2048)
+		|| (EVP_PKEY_is_a(key, "EC")
+			&& (strcmp(curve, "prime256v1") == 0 || strcmp(curve, "secp384r1") == 0))
+		|| EVP_PKEY_is_a(key, "ED25519");
 }
 
 bool notice_load_keys(const struct config *config)
@@ -148,40 +145,40 @@ bool notice_load_keys(const struct config *config)
 	return true;
 }
 
-/* Did `key` sign what has this hash?  Ed25519 hashes for itself: it needs the text, and cannot sign a file here. */
-static bool verifies(EVP_PKEY *key, int padding, const unsigned char *signature,
-	size_t signature_size, const unsigned char *sha256, const unsigned char *text, size_t size)
+/* Did `key` sign what has this hash? */
+static bool verifies_hash(
+	EVP_PKEY *key, int rsa_padding, const struct signature *signature, const unsigned char *sha256)
 {
-	const bool is_ed25519 = EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519;
-	EVP_PKEY_CTX *of_hash = is_ed25519 ? NULL : EVP_PKEY_CTX_new(key, NULL);
-	EVP_MD_CTX *of_text = is_ed25519 && text ? EVP_MD_CTX_new() : NULL;
-	bool good = false;
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
+	bool good = context && EVP_PKEY_verify_init(context) == 1
+		&& (!EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_CTX_set_rsa_padding(context, rsa_padding) > 0)
+		&& EVP_PKEY_CTX_set_signature_md(context, EVP_sha256()) > 0
+		&& EVP_PKEY_verify(context, signature->bytes, signature->size, sha256, SHA256_SIZE) == 1;
 
-	if (of_hash) {
-		good = EVP_PKEY_verify_init(of_hash) == 1
-			&& (padding == 0 || EVP_PKEY_CTX_set_rsa_padding(of_hash, padding) > 0)
-			&& EVP_PKEY_CTX_set_signature_md(of_hash, EVP_sha256()) > 0
-			&& EVP_PKEY_verify(of_hash, signature, signature_size, sha256, SHA256_SIZE) == 1;
-	} else if (of_text) {
-		good = EVP_DigestVerifyInit(of_text, NULL, NULL, NULL, key) == 1
-			&& EVP_DigestVerify(of_text, signature, signature_size, text, size) == 1;
-	}
-	EVP_PKEY_CTX_free(of_hash);
-	EVP_MD_CTX_free(of_text);
+	EVP_PKEY_CTX_free(context);
 	return good;
 }
 
-static bool anybody_signed(const unsigned char *signature, size_t signature_size,
-	const unsigned char *sha256, const unsigned char *text, size_t size)
+static bool verifies_text(
+	EVP_PKEY *key, const struct signature *signature, const unsigned char *text, size_t size)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool good = context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1
+		&& EVP_DigestVerify(context, signature->bytes, signature->size, text, size) == 1;
+
+	EVP_MD_CTX_free(context);
+	return good;
+}
+
+/* Ed25519 hashes for itself: it needs the text, and cannot sign a file (`text` NULL) here. */
+static bool anybody_signed(const struct signature *signature, const unsigned char *sha256,
+	const unsigned char *text, size_t size)
 {
 	for (size_t i = 0; i < key_count; i++) {
-		const bool is_rsa = EVP_PKEY_get_base_id(keys[i]) == EVP_PKEY_RSA;
-
-		if (verifies(keys[i], is_rsa ? RSA_PKCS1_PADDING : 0, signature, signature_size, sha256,
-				text, size)
-			|| (is_rsa
-				&& verifies(keys[i], RSA_PKCS1_PSS_PADDING, signature, signature_size, sha256, text,
-					size))) {
+		if (EVP_PKEY_is_a(keys[i], "ED25519")
+				? text && verifies_text(keys[i], signature, text, size)
+				: verifies_hash(keys[i], RSA_PKCS1_PADDING, signature, sha256)
+					|| verifies_hash(keys[i], RSA_PKCS1_PSS_PADDING, signature, sha256)) {
 			return true;
 		}
 	}
@@ -190,40 +187,38 @@ static bool anybody_signed(const unsigned char *signature, size_t signature_size
 
 const char *notice_verify_file(const struct notice *notice)
 {
-	return notice->signature_size == 0
-			|| anybody_signed(notice->signature, notice->signature_size, notice->sha256, NULL, 0)
-		? NULL
-		: "BAD_SIGNATURE";
+	bool good =
+		notice->signature.size == 0 || anybody_signed(&notice->signature, notice->sha256, NULL, 0);
+
+	return good ? NULL : "BAD_SIGNATURE";
 }
 
 /* The manifest, parsed from exactly the bytes that were verified; NULL when no pinned key signed it. */
 static const cJSON *open_envelope(void)
 {
 	const char *type = json_text(envelope, "payloadType");
-	const char *payload = json_text(envelope, "payload");
-	const cJSON *entries = cJSON_GetObjectItemCaseSensitive(envelope, "signatures");
 	const cJSON *entry = NULL;
 	unsigned char sha256[SHA256_SIZE] = { 0 };
+	unsigned char *payload = message + HEAD_MAX;
+	char head[HEAD_MAX] = "";
 	size_t size = 0;
 
-	if (!type || strcmp(type, payload_type) != 0 || !decode(payload, message, NOTICE_MAX, &size)) {
+	if (!type || strcmp(type, payload_type) != 0
+		|| !decode(json_text(envelope, "payload"), payload, NOTICE_MAX, &size)) {
 		return NULL;
 	}
-	/* DSSE signs the lengths and the type as well.  The payload makes room for them. */
-	char head[128] = "";
-	size_t length = (size_t)snprintf(
-		head, sizeof(head), "DSSEv1 %zu %s %zu ", strlen(type), payload_type, size);
+	/* DSSE signs the lengths and the type as well. */
+	size_t length =
+		(size_t)snprintf(head, sizeof(head), "DSSEv1 %zu %s %zu ", strlen(type), type, size);
+	const unsigned char *text = memcpy(payload - length, head, length);
 
-	memmove(message + length, message, size);
-	memcpy(message, head, length);
-	(void)SHA256(message, length + size, sha256);
-	cJSON_ArrayForEach(entry, entries) {
-		unsigned char signature[1024];
-		size_t signature_size = 0;
+	(void)SHA256(text, length + size, sha256);
+	cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(envelope, "signatures")) {
+		struct signature signature;
 
-		if (decode(json_text(entry, "sig"), signature, sizeof(signature), &signature_size)
-			&& anybody_signed(signature, signature_size, sha256, message, length + size)) {
-			return cJSON_ParseWithLength((const char *)message + length, size);
+		if (read_signature(entry, "sig", &signature)
+			&& anybody_signed(&signature, sha256, text, length + size)) {
+			return cJSON_ParseWithLength((const char *)payload, size);
 		}
 	}
 	return NULL;
@@ -312,14 +307,14 @@ static const char *check_manifest(
 	if (!json_number(manifest, "schema", &schema) || schema != 1
 		|| !decode_sha256(json_text(manifest, "sha256"), sha256)
 		|| memcmp(sha256, notice->sha256, sizeof(sha256)) != 0
-		|| !json_number(manifest, "size", &size) || size != notice->size || !url
-		|| !is_place_of(notice->url, url) || !version || strcmp(version, notice->version) != 0
-		|| !json_number(manifest, "sequence", &notice->sequence)
+		|| !json_number(manifest, "size", &size) || size != notice->image.size || !url
+		|| !is_place_of(notice->url, url) || !version || strcmp(version, notice->image.version) != 0
+		|| !json_number(manifest, "sequence", &notice->image.sequence)
 		|| !read_time(manifest, "expires", &expires)
 		|| !read_time(manifest, "notBefore", &begins)) {
 		return "MANIFEST_MISMATCH";
 	}
-	if (notice->sequence < newest) {
+	if (notice->image.sequence < newest) {
 		return "SEQUENCE_ROLLBACK";
 	}
 	const char *code = check_list(manifest, "hardware", config->hardware, "WRONG_HARDWARE");
@@ -327,10 +322,7 @@ static const char *check_manifest(
 	if (!code && config->fleet[0]) {
 		code = check_list(manifest, "fleets", config->fleet, "WRONG_FLEET");
 	}
-	if (code) {
-		return code;
-	}
-	return now >= expires ? "EXPIRED" : now < begins ? "NOT_YET_VALID" : NULL;
+	return code ? code : now >= expires ? "EXPIRED" : now < begins ? "NOT_YET_VALID" : NULL;
 }
 
 const char *notice_verify(struct notice *notice, const struct config *config, uint64_t newest)
@@ -338,8 +330,8 @@ const char *notice_verify(struct notice *notice, const struct config *config, ui
 	const bool needs_manifest = strcmp(config->signature, "artifact") != 0;
 	const bool needs_signature = strcmp(config->signature, "manifest") != 0;
 
-	notice->sequence = newest;
-	if ((needs_manifest && !envelope) || (needs_signature && notice->signature_size == 0)) {
+	notice->image.sequence = newest;
+	if ((needs_manifest && !envelope) || (needs_signature && notice->signature.size == 0)) {
 		return "BAD_SIGNATURE";
 	}
 	if (!envelope) {

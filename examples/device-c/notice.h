@@ -12,16 +12,23 @@
 #include "bootctl.h"
 #include "config.h"
 
+enum {
+	SIGNATURE_MAX = 1024 + 2 /* RSA with 8192 bits, in whole groups of Base64 */
+};
+
+struct signature {
+	size_t size; /* 0: none */
+	unsigned char bytes[SIGNATURE_MAX];
+};
+
 struct notice {
 	bool recall, has_rollout;
-	char version[VERSION_SIZE];
+	char key[300]; /* the same key again is the same notice, heard twice */
+	uint64_t rollout, attempt;
+	struct slot image; /* its sequence number is the manifest's, once that is verified */
 	char url[4096];
 	unsigned char sha256[SHA256_SIZE];
-	char sha256_hex[SHA256_HEX_SIZE];
-	uint64_t size, rollout, attempt;
-	unsigned char signature[1024]; /* of the file */
-	size_t signature_size;         /* 0: none */
-	uint64_t sequence;             /* from the manifest, once it is verified */
+	struct signature signature; /* of the file */
 };
 
 /* Parse `size` bytes of JSON; nothing in a notice may be believed before notice_verify(). */

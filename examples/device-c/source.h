@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bootctl.h"
 #include "config.h"
 
 enum {
@@ -15,13 +16,6 @@ enum {
 };
 
 #define SOURCE_UNKNOWN UINT64_MAX
-
-/* What is fetched, as the notice names it. */
-struct source_image {
-	const char *url;
-	const char *sha256; /* hex */
-	uint64_t size;
-};
 
 /* What the source says before the first byte. */
 struct source_answer {
@@ -44,7 +38,6 @@ enum source_result {
 
 bool source_open(const struct config *config) __attribute__((warn_unused_result));
 
-/* From `offset` on; with a validator, only if the file is still the same, else from 0.  `wake` is a descriptor whose input
- * ends a wait early (-1: none). */
-enum source_result source_fetch(const struct source_image *image, uint64_t offset,
-	const char *validator, int wake, const struct source_callbacks *callbacks);
+/* From `offset` on of `image`, which the notice says is at `url`; with a validator, only if the file is still the same, else from 0. */
+enum source_result source_fetch(const char *url, const struct slot *image, uint64_t offset,
+	const char *validator, const struct source_callbacks *callbacks);

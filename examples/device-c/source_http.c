@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "link.h"
 #include "source.h"
 
 static CURLM *multi;
@@ -14,8 +14,7 @@ static uint64_t stall_seconds;
 /* The transfer at hand. */
 static const struct source_callbacks *callbacks;
 static uint64_t wanted_offset;
-static struct source_answer answer;
-static bool answered, has_weak_etag;
+static bool answered;
 
 bool source_open(const struct config *config)
 {
@@ -27,47 +26,20 @@ bool source_open(const struct config *config)
 	return multi && easy;
 }
 
-/* The value of the header `name`, in `line`; NULL: it is another one. */
-static const char *value_of(const char *line, const char *name)
+/* Of the last answer: those of the redirections before it do not count. */
+static const char *header(const char *name)
 {
-	size_t length = strlen(name);
+	struct curl_header *found = NULL;
 
-	return strncasecmp(line, name, length) == 0 ? line + length + strspn(line + length, " ") : NULL;
-}
-
-static size_t on_header(char *data, size_t size, size_t count, void *user)
-{
-	char line[SOURCE_VALIDATOR_SIZE + 32] = "";
-	const char *value = NULL;
-
-	(void)user;
-	if (size * count < sizeof(line)) {
-		memcpy(line, data, size * count);
-		line[strcspn(line, "\r\n")] = '\0';
-	}
-	if (strncmp(line, "HTTP/", 5) == 0) { /* a redirection's answer before ours does not count */
-		answer = (struct source_answer){ .offset = SOURCE_UNKNOWN, .total = SOURCE_UNKNOWN };
-		has_weak_etag = false;
-	} else if ((value = value_of(line, "Content-Range: bytes")) != NULL) {
-		const char *total = strchr(value, '/');
-
-		answer.offset =
-			value[0] >= '0' && value[0] <= '9' ? strtoull(value, NULL, 10) : SOURCE_UNKNOWN;
-		answer.total = total && total[1] != '*' ? strtoull(total + 1, NULL, 10) : SOURCE_UNKNOWN;
-	} else if ((value = value_of(line, "ETag:")) != NULL
-		|| ((value = value_of(line, "Last-Modified:")) != NULL && !answer.validator[0]
-			&& !has_weak_etag)) {
-		/* A weak ETag does not promise the same bytes (RFC 9110, 13.1.5). */
-		has_weak_etag = has_weak_etag || value[0] == 'W';
-		(void)snprintf(
-			answer.validator, sizeof(answer.validator), "%.255s", value[0] == 'W' ? "" : value);
-	}
-	return size * count;
+	(void)curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &found);
+	return found ? found->value : "";
 }
 
 /* Before the first byte, or at the end when there was none. */
 static bool begin(void)
 {
+	struct source_answer answer = { .offset = SOURCE_UNKNOWN, .total = SOURCE_UNKNOWN };
+	unsigned long long from = 0;
 	long status = 0;
 	curl_off_t length = -1;
 
@@ -76,13 +48,24 @@ static bool begin(void)
 	}
 	answered = true;
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	if (status == 200) {
+		curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 		answer.offset = 0;
 		answer.total = length >= 0 ? (uint64_t)length : SOURCE_UNKNOWN;
-	} else if (status == 206 && answer.offset != wanted_offset) {
-		answer.offset = SOURCE_UNKNOWN; /* not the part that was asked for, or it does not say */
+	} else {
+		const char *range = header("Content-Range"); /* "bytes 5-9/10"; either side may be a star */
+		const char *total = strncmp(range, "bytes ", 6) == 0 ? strchr(range, '/') : NULL;
+
+		if (status == 416 || (sscanf(range, "bytes %llu-", &from) == 1 && from == wanted_offset)) {
+			answer.offset = wanted_offset;
+		}
+		answer.total = total && total[1] != '*' ? strtoull(total + 1, NULL, 10) : SOURCE_UNKNOWN;
 	}
+	const char *validator = header("ETag")[0] ? header("ETag") : header("Last-Modified");
+
+	/* A weak ETag does not promise the same bytes (RFC 9110, 13.1.5). */
+	(void)snprintf(
+		answer.validator, sizeof(answer.validator), "%.255s", validator[0] == 'W' ? "" : validator);
 	return callbacks->on_answer(&answer);
 }
 
@@ -106,7 +89,6 @@ static void prepare(const char *url, const char *range, struct curl_slist *heade
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)stall_seconds);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	if (range[0]) {
 		curl_easy_setopt(easy, CURLOPT_RANGE, range);
@@ -116,29 +98,29 @@ static void prepare(const char *url, const char *range, struct curl_slist *heade
 	}
 }
 
-static CURLcode transfer(int wake)
+static CURLcode transfer(void)
 {
-	struct curl_waitfd also = { .fd = wake, .events = CURL_WAIT_POLLIN };
-	CURLcode code = CURLE_OK;
 	int running = 1;
+	int left = 0;
 
 	curl_multi_add_handle(multi, easy);
 	while (running && curl_multi_perform(multi, &running) == CURLM_OK && running) {
-		(void)curl_multi_poll(multi, &also, wake >= 0 ? 1 : 0, 100, NULL);
+		struct curl_waitfd broker = { .fd = link_socket(), .events = CURL_WAIT_POLLIN };
+
+		(void)curl_multi_poll(multi, &broker, broker.fd >= 0 ? 1 : 0, 100, NULL);
 		if (!callbacks->on_wait()) {
 			break;
 		}
 	}
-	int left = 0;
 	const CURLMsg *message = curl_multi_info_read(multi, &left);
+	CURLcode code = message ? message->data.result : CURLE_ABORTED_BY_CALLBACK;
 
-	code = message ? message->data.result : CURLE_ABORTED_BY_CALLBACK;
 	curl_multi_remove_handle(multi, easy);
 	return code;
 }
 
-enum source_result source_fetch(const struct source_image *image, uint64_t offset,
-	const char *validator, int wake, const struct source_callbacks *calls)
+enum source_result source_fetch(const char *url, const struct slot *image, uint64_t offset,
+	const char *validator, const struct source_callbacks *calls)
 {
 	char header[SOURCE_VALIDATOR_SIZE + 16] = "";
 	char range[32] = "";
@@ -150,17 +132,15 @@ enum source_result source_fetch(const struct source_image *image, uint64_t offse
 		/* "Go on, if it is still the same file; else all of it": no bytes of two files get mixed. */
 		(void)snprintf(header, sizeof(header), "If-Range: %s", validator);
 	}
+	(void)image; /* the web server knows a file by its URL */
 	callbacks = calls;
 	wanted_offset = offset;
-	answer = (struct source_answer){ .total = SOURCE_UNKNOWN };
 	answered = false;
-	prepare(image->url, range, offset > 0 && validator[0] ? &condition : NULL);
-	CURLcode code = transfer(wake);
+	prepare(url, range, offset > 0 && validator[0] ? &condition : NULL);
+	CURLcode code = transfer();
 
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-	if (status
-		== 416) { /* nothing there from the offset on; the total says whether that is right */
-		answer.offset = offset;
+	if (status == 416) { /* nothing from the offset on; the total says whether that is right */
 		(void)begin();
 		return SOURCE_BROKEN;
 	}

@@ -36,7 +36,7 @@ static size_t sizes[WINDOW];
 static unsigned first, waiting;
 
 /* The transfer at hand. */
-static const struct source_image *image;
+static const struct slot *image;
 static const struct source_callbacks *callbacks;
 static uint64_t asked, got; /* offsets */
 static uint64_t again_at;   /* ask then, and not before; 0: now */
@@ -148,8 +148,8 @@ static bool take_all(enum source_result *result)
 	return true;
 }
 
-enum source_result source_fetch(const struct source_image *wanted, uint64_t offset,
-	const char *validator, int wake, const struct source_callbacks *calls)
+enum source_result source_fetch(const char *url, const struct slot *wanted, uint64_t offset,
+	const char *validator, const struct source_callbacks *calls)
 {
 	const struct source_answer answer = { .offset = offset, .total = wanted->size };
 	enum source_result result = SOURCE_BROKEN;
@@ -157,7 +157,7 @@ enum source_result source_fetch(const struct source_image *wanted, uint64_t offs
 	uint64_t before = offset;
 	unsigned session = 0;
 
-	(void)validator, (void)wake; /* the SHA-256 in each request is the best validator */
+	(void)url, (void)validator; /* the SHA-256 in each request is the best validator */
 	image = wanted;
 	callbacks = calls;
 	got = offset;
