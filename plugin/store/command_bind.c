@@ -117,8 +117,8 @@ static const char *accepted(enum command_type type)
 		[COMMAND_ROLLOUT_STATE] =
 			"scheduled, running, paused, halted, completed, cancelled or superseded",
 		[COMMAND_UPDATE_STATE] =
-			"pending, notified, downloading, verifying, applying, rebooting, succeeded, failed, "
-			"rolled_back, timed_out, rejected or cancelled",
+			("pending, notified, downloading, verifying, applying, rebooting, succeeded, failed, "
+			 "rolled_back, timed_out, rejected or cancelled"),
 	};
 
 	return words[type];

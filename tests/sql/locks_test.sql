@@ -51,10 +51,10 @@ SELECT results_eq('SELECT device_id, rollout_id, state FROM ota.device_update WH
 
 -- One row after the other, as in one batch that is slower than the other session.
 BEGIN;
-SELECT count(*) FROM ota.broker_read(ARRAY['a-1']) \g /dev/null
+SELECT count(*) FROM ota.broker_updates(ARRAY['a-1']) \g /dev/null
 SELECT dblink_send_query('other', $$ SELECT ota.start_rollout('f', '1.3.0', 'p')::text $$) \g /dev/null
 CALL pg_temp.until_it_waits();
-SELECT is(count(*), 1::bigint, 'the batch goes on, it holds what comes first') FROM ota.broker_read(ARRAY['b-1']);
+SELECT is(count(*), 1::bigint, 'the batch goes on, it holds what comes first') FROM ota.broker_updates(ARRAY['b-1']);
 COMMIT;
 SELECT matches(pg_temp.answer(), '^[0-9]+$', 'and the other session follows');
 SELECT is(pg_temp.state_of(:r1) || ' ' || pg_temp.state_of(:r2), 'superseded superseded', 'both have ended');
