@@ -28,7 +28,11 @@ done
 ota_begin
 packages="$OTA_PACKAGES_RUN $OTA_PACKAGES_BENCH"
 # Drawing and the back end that is compared with are left out of a quick run where their packages are missing.
-[ -n "$quick" ] || packages+=" $OTA_PACKAGES_DRAW $OTA_PACKAGES_RIVAL"
+if [ -z "$quick" ]; then
+	packages+=" $OTA_PACKAGES_DRAW"
+	# Node.js may be there from elsewhere, and Debian's npm does not go with other people's packages of it.
+	{ command -v node && command -v npm; } >/dev/null || packages+=" $OTA_PACKAGES_RIVAL"
+fi
 [ -z "$draw" ] || packages=$OTA_PACKAGES_DRAW
 # shellcheck disable=SC2086 # a list of names
 ota_install $packages
