@@ -28,6 +28,7 @@ from harness.durability import (
     serves,
     stop_seconds,
     stored,
+    thaw,
     told,
     try_start,
 )
@@ -216,26 +217,33 @@ def test_frozen_postgresql(own_site, whom):
     broker = site.add_broker()
     device = site.device("dev-1")
     site.wait_device("dev-1", listening=True)
-    pids = backends(site) + ([site.cluster.process.pid] if whom == "everything" else [])
-    site.db.close()
-    freeze(pids, signal.SIGSTOP)
+    server = [site.cluster.process.pid] if whom == "everything" else []
+
+    def stand_still():
+        sessions = backends(site)
+        freeze(site, sessions)
+        site.db.close()
+        for pid in server:
+            os.kill(pid, signal.SIGSTOP)
+        return sessions + server
+
+    standing = stand_still()
     try:
         device.report("IDLE", n=1)
         broker.wait_log(AWAY, 15)
         serves(broker)
         device.report("IDLE", n=2)
         assert len(broker.log_lines(AWAY)) == 1
-        freeze(pids, signal.SIGCONT)
+        thaw(standing)
         wait_for(lambda: stored(site) == {1: 1, 2: 1}, 10)
         broker.wait_log(BACK)
         assert len(broker.log_lines(BACK)) == 1
-        site.db.close()
-        freeze(pids, signal.SIGSTOP)
+        standing = stand_still()
         device.report("IDLE", n=3)
         time.sleep(0.5)
         assert stop_seconds(broker) < 5
     finally:
-        freeze(pids, signal.SIGCONT)
+        thaw(standing)
     broker.start()
     wait_for(lambda: stored(site).get(3) == 1, 15, broker.log)
 

@@ -20,6 +20,7 @@ from harness.durability import (
     refuse_connections,
     serves,
     stored,
+    thaw,
     told,
 )
 
@@ -149,7 +150,7 @@ def test_late_reports_of_the_broker_that_a_device_has_left(site):
     notice = device.wait_notice()
     site.wait_update(rollout, "dev-1", "notified")
     slow = site.db.column("SELECT pid FROM pg_stat_activity WHERE application_name = 'mosquitto_ota broker-1' AND datname = %s", site.db.name)
-    freeze(slow, signal.SIGSTOP)
+    freeze(site, slow)
     try:
         for number, status in enumerate(("DOWNLOADING", "APPLYING", "REBOOTING", "IDLE")):
             device.report(status, n=number)
@@ -160,7 +161,7 @@ def test_late_reports_of_the_broker_that_a_device_has_left(site):
         device.subscribe(device.topic)
         site.wait_update(rollout, "dev-1", "succeeded")
     finally:
-        freeze(slow, signal.SIGCONT)
+        thaw(slow)
     wait_for(lambda: len(stored(site)) == 4, 20, "what was said at the first broker is in the audit log")
     row = site.wait_device("dev-1", version="1.5.0", hardware="rev-b", connected=True, listening=True, broker="broker-2")
     assert row["notify_topic"] == device.topic

@@ -1,7 +1,10 @@
 """What the tests of durability share: a database server of their own to mistreat, and what must hold afterwards."""
 
+import contextlib
 import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor, TimeoutError as FutureTimeout
 
 import pytest
 
@@ -79,7 +82,6 @@ def assert_exactly_once(site, storm):
     assert not twice, f"counted more than once: {dict(list(twice.items())[:5])}"
 
 
-
 def stop_seconds(broker):
     begin = time.monotonic()
     broker.stop()
@@ -92,9 +94,45 @@ def serves(broker):
     assert slowest < 0.25, f"PINGRESP after {slowest} s"
 
 
-def freeze(pids, signum):
+def freeze(site, sessions):
+    """Stops sessions of PostgreSQL, each where it holds nothing: outside a transaction, waiting for its client.
+
+    One that is stopped in mid-commit has row locks, or the lock of the write-ahead log, and then every other session waits for it.
+    """
+    for pid in sessions:
+        wait_for(lambda: _freeze_if_idle(site, pid), 20, f"PostgreSQL's session {pid} is idle", every=0.01)
+
+
+def _freeze_if_idle(site, pid):
+    os.kill(pid, signal.SIGSTOP)
+    idle = False
+    # In a thread, because the question may have to wait for the very lock that the session was stopped with.
+    with ThreadPoolExecutor(1) as asker:
+        try:
+            wait_for(lambda: _process_state(pid) == "T", 10, f"process {pid} stands still", every=0.001)
+            idle = asker.submit(_is_idle, site, pid).result(1)
+        except FutureTimeout:
+            pass
+        finally:
+            if not idle:
+                thaw([pid])
+    return idle
+
+
+def _process_state(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]
+
+
+def _is_idle(site, pid):
+    with Database(site.db.server, site.db.name) as base:
+        return base.value("SELECT state = 'idle' AND wait_event = 'ClientRead' FROM pg_stat_activity WHERE pid = %s", pid)
+
+
+def thaw(pids):
     for pid in pids:
-        os.kill(pid, signum)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def backends(site):
