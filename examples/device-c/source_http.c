@@ -64,8 +64,8 @@ static bool begin(void)
 	const char *validator = header("ETag")[0] ? header("ETag") : header("Last-Modified");
 
 	/* A weak ETag does not promise the same bytes (RFC 9110, 13.1.5). */
-	(void)snprintf(
-		answer.validator, sizeof(answer.validator), "%.255s", validator[0] == 'W' ? "" : validator);
+	(void)snprintf(answer.validator, sizeof(answer.validator), "%.255s",
+		strncmp(validator, "W/", 2) == 0 ? "" : validator);
 	return callbacks->on_answer(&answer);
 }
 

@@ -93,6 +93,18 @@ def test_a_changed_etag_starts_over(liar, device, image, web):
     assert [request.status for request in web.asked(name_of(url))] == [200, 200]
 
 
+@pytest.mark.parametrize("etag, modified, asked", [
+    ('W/"1"', "", ""), ("", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 GMT"), ('W/"1"', "Wed, 21 Oct 2015 07:28:00 GMT", "")],
+    ids=["a weak tag", "a date", "both"])
+def test_what_is_good_enough_to_go_on(liar, device, image, web, etag, modified, asked):
+    """A weak tag promises nothing about the bytes; a date will do, that of a Wednesday as well."""
+    data, url = image("2.0.0", size=SIZE, cuts=[100_000], etag=etag, modified=modified)
+    liar.tell(device, liar.notice("2.0.0", data, url))
+    updated(liar, device)
+    requests = web.asked(name_of(url))
+    assert [(request.range, request.if_range, request.sent) for request in requests] == [("", "", 100_000), ("bytes=100000-", asked, SIZE - 100_000)]
+
+
 def test_a_file_exchanged_without_an_etag_is_fetched_once_more(liar, device, image, web):
     """No validator: only the hash shows that the two halves do not belong together."""
     data, url = image("2.0.0", size=SIZE, rate=400_000, etag="")

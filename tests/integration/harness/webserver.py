@@ -13,6 +13,7 @@ class Served:
 
     data: bytes
     etag: str = '"1"'
+    modified: str = ""  # the Last-Modified header
     ranges: bool = True
     cuts: list = dataclasses.field(default_factory=list)  # bytes after which each further answer breaks off
     length: bool = True  # say how long it is
@@ -65,9 +66,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._head(request, status, Content_Length="0")
         data, total = served.data, len(served.data)
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.range) if served.ranges else None
-        if match and request.if_range and request.if_range != served.etag:
+        if match and request.if_range and request.if_range not in (served.etag, served.modified):
             match = None
-        headers = {"ETag": served.etag} if served.etag else {}
+        headers = {name: value for name, value in (("ETag", served.etag), ("Last-Modified", served.modified)) if value}
         if match and int(match[1]) >= total:
             return self._head(request, 416, Content_Range=f"bytes */{total}", Content_Length="0", **headers)
         if match:
