@@ -16,13 +16,6 @@ enum {
 	CONNECT_MS = 10000
 };
 
-/* Why a download ends before its time: what poll() has seen. */
-enum interrupt {
-	INTERRUPT_NONE,
-	INTERRUPT_RECALLED,
-	INTERRUPT_SUPERSEDED
-};
-
 static const struct config *settings;
 static struct bootctl boot;
 static struct journal journal;
@@ -32,7 +25,8 @@ static char boot_id[17];
 static char last_status[16]; /* of the update at hand */
 static unsigned said_in;     /* the connection that has heard from us */
 static uint64_t quarter;     /* of the download that was reported last */
-static enum interrupt interrupt;
+static bool recalled;        /* why a download ends before its time: what agent_poll() has seen */
+static bool superseded;
 
 /* --- reports --- */
 
@@ -76,7 +70,7 @@ static bool report(const char *status, const char *error, const char *number_nam
 	(void)snprintf(last_status, sizeof(last_status), "%s", status);
 	said_in = link_session();
 	printf("report: %s\n", text);
-	return link_report(text, wait_ms);
+	return link_publish("status", text, 1, wait_ms);
 }
 
 static void report_outcome(void)
@@ -121,7 +115,7 @@ static void greet(void)
 
 /* --- during a download --- */
 
-static bool poll(void)
+bool agent_poll(void)
 {
 	static struct notice other; /* large */
 	size_t size = 0;
@@ -129,26 +123,24 @@ static bool poll(void)
 
 	link_service(0);
 	greet();
-	while (interrupt == INTERRUPT_NONE && (text = link_take(&size)) != NULL) {
+	while (!recalled && !superseded && (text = link_take(&size)) != NULL) {
 		if (notice_parse(&other, text, size)) {
 			continue;
 		}
 		if (other.recall) {
-			interrupt = (other.has_rollout ? other.rollout == journal.rollout
-										   : strcmp(other.image.version, journal.version) == 0)
-				? INTERRUPT_RECALLED
-				: INTERRUPT_NONE;
+			recalled = other.has_rollout ? other.rollout == journal.rollout
+										 : strcmp(other.image.version, journal.version) == 0;
 		} else if (strcmp(other.key, journal.key) == 0) {
 			say_again();
 		} else {
-			interrupt = INTERRUPT_SUPERSEDED;
+			superseded = true;
 			link_put_back();
 		}
 	}
-	return interrupt == INTERRUPT_NONE;
+	return !recalled && !superseded;
 }
 
-static void progress(uint64_t received)
+void agent_progress(uint64_t received)
 {
 	if (4 * received / notice.image.size > quarter) {
 		quarter = 4 * received / notice.image.size;
@@ -181,12 +173,10 @@ static void install(void)
 /* The image, downloaded and verified; else the code to report. */
 static const char *obtain(void)
 {
-	static const struct download_hooks hooks = { poll, progress };
-
 	/* Not before: a forged notice must not cost the image to fall back to. */
 	bootctl_clear_inactive(&boot);
 	(void)report("DOWNLOADING", NULL, NULL, 0, 0);
-	const char *code = download_run(settings, &notice, &hooks);
+	const char *code = download_run(settings, &notice);
 
 	if (!code) {
 		(void)report("VERIFYING", NULL, NULL, 0, 0);
@@ -201,7 +191,8 @@ static void work(const char *code)
 	const char *busy = code ? NULL : platform_not_ready();
 
 	quarter = 0;
-	interrupt = INTERRUPT_NONE;
+	recalled = false;
+	superseded = false;
 	if (!code && !busy) {
 		code = obtain();
 		busy = code ? NULL : platform_not_ready(); /* it may have become busy meanwhile */
@@ -210,13 +201,13 @@ static void work(const char *code)
 		postpone(busy, settings->defer_seconds);
 	} else if (code && strcmp(code, "URL_EXPIRED") == 0) {
 		postpone(code, 1);
-	} else if (!code && poll()) {
+	} else if (!code && agent_poll()) {
 		install();
-	} else if (interrupt == INTERRUPT_RECALLED) {
+	} else if (recalled) {
 		platform_part_remove();
 		journal_forget(&journal);
 		(void)report("IDLE", NULL, NULL, 0, 0);
-	} else if (interrupt == INTERRUPT_SUPERSEDED) {
+	} else if (superseded) {
 		journal_forget(&journal);
 	} else if (code) {
 		if (strcmp(code, "BAD_SIGNATURE") == 0) {
@@ -266,8 +257,7 @@ static void handle(const char *text, size_t size)
 	}
 	if (notice.recall) {
 		/* Nothing is being worked on.  The same attempt may be ordered again later. */
-		if (journal.step != JOURNAL_EMPTY && notice.has_rollout
-			&& notice.rollout == journal.rollout) {
+		if (notice.has_rollout && notice.rollout == journal.rollout) {
 			journal_forget(&journal);
 		}
 	} else if (journal.step == JOURNAL_DONE && strcmp(notice.key, journal.key) == 0) {

@@ -13,7 +13,6 @@ static const uint64_t pause_max_ms = 60000;
 
 /* The download at hand: there is one flash, so there is one. */
 static const struct notice *wanted;
-static const struct download_hooks *hooks;
 static char validator[SOURCE_VALIDATOR_SIZE];
 static uint64_t received;
 static bool pieced; /* of bytes that came at different times */
@@ -63,16 +62,16 @@ static void resume(void)
 	}
 }
 
-static bool on_answer(const struct source_answer *answer)
+bool download_begin(uint64_t offset, uint64_t total, const char *now_valid)
 {
-	if (answer->total != SOURCE_UNKNOWN && answer->total != wanted->image.size) {
+	if (total != SOURCE_UNKNOWN && total != wanted->image.size) {
 		problem = "SIZE_MISMATCH";
-	} else if (answer->offset == 0) {
-		if (received > 0 || strcmp(validator, answer->validator) != 0) {
-			start_over(answer->validator); /* no ranges, or another file: everything comes again */
+	} else if (offset == 0) {
+		if (received > 0 || strcmp(validator, now_valid) != 0) {
+			start_over(now_valid); /* no ranges, or another file: everything comes again */
 		}
-	} else if (answer->offset != received
-		|| (validator[0] && answer->validator[0] && strcmp(validator, answer->validator) != 0)) {
+	} else if (offset != received
+		|| (validator[0] && now_valid[0] && strcmp(validator, now_valid) != 0)) {
 		start_over("");
 		return false;
 	}
@@ -80,7 +79,7 @@ static bool on_answer(const struct source_answer *answer)
 	return !problem;
 }
 
-static bool on_data(const void *data, size_t size)
+bool download_take(const void *data, size_t size)
 {
 	/* Checked before it is written: a server cannot fill the flash. */
 	if (size > wanted->image.size - received) {
@@ -94,13 +93,13 @@ static bool on_data(const void *data, size_t size)
 		return false;
 	}
 	received += size;
-	hooks->progress(received);
+	agent_progress(received);
 	return true;
 }
 
-static bool on_wait(void)
+bool download_wait(void)
 {
-	if (!problem && !hooks->poll()) {
+	if (!problem && !agent_poll()) {
 		problem = "";
 	}
 	return !problem;
@@ -110,7 +109,7 @@ static void wait_ms(uint64_t ms)
 {
 	const uint64_t end = platform_now_ms() + ms;
 
-	while (on_wait() && platform_now_ms() < end) {
+	while (download_wait() && platform_now_ms() < end) {
 		platform_sleep_ms(10);
 	}
 }
@@ -134,7 +133,7 @@ static bool has_right_hash(void)
 	size_t size = 0;
 	bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
 
-	while (good && (size = platform_part_read(done, block, sizeof(block))) > 0 && on_wait()) {
+	while (good && (size = platform_part_read(done, block, sizeof(block))) > 0 && download_wait()) {
 		good = EVP_DigestUpdate(hash, block, size) == 1;
 		done += size;
 	}
@@ -145,14 +144,12 @@ static bool has_right_hash(void)
 
 static void fetch(const struct config *config)
 {
-	static const struct source_callbacks callbacks = { on_answer, on_data, on_wait };
 	const uint64_t at_first = received;
 	uint64_t most = received;
 	uint64_t failures = 0;
 
 	while (!problem && received < wanted->image.size) {
-		enum source_result result =
-			source_fetch(wanted->url, &wanted->image, received, validator, &callbacks);
+		enum source_result result = source_fetch(wanted->url, &wanted->image, received, validator);
 
 		if (problem || received == wanted->image.size) {
 			break;
@@ -175,11 +172,9 @@ static void fetch(const struct config *config)
 	}
 }
 
-const char *download_run(const struct config *config, const struct notice *notice,
-	const struct download_hooks *download_hooks)
+const char *download_run(const struct config *config, const struct notice *notice)
 {
 	wanted = notice;
-	hooks = download_hooks;
 	problem = NULL;
 	resume();
 	/* Before anything is fetched: a full disk found out at 99 % costs a download. */

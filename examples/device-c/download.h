@@ -6,15 +6,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "config.h"
 #include "notice.h"
 
-struct download_hooks {
-	bool (*poll)(void);                  /* called often; false ends the download */
-	void (*progress)(uint64_t received); /* more has arrived */
-};
+/* NULL: the part is whole, synced, and has the notice's hash.  Else the code to report, or "" when agent_poll() ended it. */
+const char *download_run(const struct config *config, const struct notice *notice);
 
-/* NULL: the part is whole, synced, and has the notice's hash.  Else the code to report, or "" when poll() ended it. */
-const char *download_run(
-	const struct config *config, const struct notice *notice, const struct download_hooks *hooks);
+/* What download_run() calls, in agent.c. */
+bool agent_poll(void);                  /* often; false ends the download */
+void agent_progress(uint64_t received); /* more has arrived */

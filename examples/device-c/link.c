@@ -7,6 +7,7 @@
 
 #include "json.h"
 #include "platform.h"
+#include "source.h"
 
 enum {
 	INBOX = 4 /* the broker repeats what did not fit */
@@ -22,8 +23,6 @@ static unsigned first, waiting, session;
 static bool up, refused;
 static int acknowledged;
 static uint64_t retry_at, pause_ms = 1000;
-static const char *routed_topic;
-static void (*routed_take)(const void *data, size_t size);
 
 /* A thousand devices that lose one broker must not come back in the same second. */
 static void set_retry(void)
@@ -83,16 +82,15 @@ static void on_publish(struct mosquitto *m, void *user, int mid)
 
 static void on_message(struct mosquitto *m, void *user, const struct mosquitto_message *message)
 {
+	const size_t size = (size_t)message->payloadlen;
+
 	(void)m, (void)user;
-	if (routed_topic && strcmp(message->topic, routed_topic) == 0) {
-		routed_take(message->payload, (size_t)message->payloadlen);
+	/* A kept notice is nobody's: the broker never keeps one. */
+	if (source_message(message->topic, message->payload, size) || message->retain
+		|| waiting == INBOX) {
 		return;
 	}
-	if (message->retain || waiting == INBOX) {
-		return; /* a kept notice is nobody's: the broker never keeps one */
-	}
 	unsigned place = (first + waiting++) % INBOX;
-	size_t size = (size_t)message->payloadlen;
 
 	sizes[place] = size < sizeof(inbox[0]) ? size : sizeof(inbox[0]) - 1;
 	if (sizes[place] > 0) {
@@ -133,17 +131,6 @@ void link_close(void)
 	(void)mosquitto_loop(client, 100, 1);
 }
 
-static void connect_again(void)
-{
-	set_retry();
-	int code = mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
-
-	if (code != MOSQ_ERR_SUCCESS) {
-		printf("broker %s:%llu: %s, trying again\n", settings->broker_host,
-			(unsigned long long)settings->broker_port, mosquitto_strerror(code));
-	}
-}
-
 void link_service(uint64_t ms)
 {
 	if (mosquitto_loop(client, (int)ms, 1) == MOSQ_ERR_SUCCESS) {
@@ -153,10 +140,16 @@ void link_service(uint64_t ms)
 		return;
 	}
 	up = false;
-	if (platform_now_ms() >= retry_at) {
-		connect_again();
-	} else {
+	if (platform_now_ms() < retry_at) {
 		platform_sleep_ms(ms < 100 ? ms : 100);
+		return;
+	}
+	set_retry();
+	int code = mosquitto_connect(client, settings->broker_host, (int)settings->broker_port, 30);
+
+	if (code != MOSQ_ERR_SUCCESS) {
+		printf("broker %s:%llu: %s, trying again\n", settings->broker_host,
+			(unsigned long long)settings->broker_port, mosquitto_strerror(code));
 	}
 }
 
@@ -179,19 +172,6 @@ void link_put_back(void)
 	waiting++;
 }
 
-void link_route(const char *topic, void (*take)(const void *data, size_t size))
-{
-	routed_topic = topic;
-	routed_take = take;
-}
-
-bool link_ask(const char *topic, const char *text)
-{
-	return up
-		&& mosquitto_publish(client, NULL, topic, (int)strlen(text), text, 0, false)
-		== MOSQ_ERR_SUCCESS;
-}
-
 unsigned link_session(void)
 {
 	return up ? session : 0;
@@ -202,20 +182,20 @@ int link_socket(void)
 	return mosquitto_socket(client);
 }
 
-bool link_report(const char *text, uint64_t ms)
+bool link_publish(const char *what, const char *text, int qos, uint64_t ms)
 {
 	const uint64_t end = platform_now_ms() + ms;
 	char topic[sizeof(config_text) + 32] = "";
 	int mid = 0;
 
-	(void)snprintf(topic, sizeof(topic), "devices/%s/ota/status", settings->device_id);
+	(void)snprintf(topic, sizeof(topic), "devices/%s/ota/%s", settings->device_id, what);
 	if (!up
-		|| mosquitto_publish(client, &mid, topic, (int)strlen(text), text, 1, false)
+		|| mosquitto_publish(client, &mid, topic, (int)strlen(text), text, qos, false)
 			!= MOSQ_ERR_SUCCESS) {
 		return false;
 	}
 	while (acknowledged != mid && up && platform_now_ms() < end) {
 		link_service(10);
 	}
-	return acknowledged == mid;
+	return ms == 0 || acknowledged == mid;
 }

@@ -12,7 +12,6 @@ static char cafile[sizeof(config_text)];
 static uint64_t stall_seconds;
 
 /* The transfer at hand. */
-static const struct source_callbacks *callbacks;
 static uint64_t wanted_offset;
 static bool answered;
 
@@ -38,7 +37,8 @@ static const char *header(const char *name)
 /* Before the first byte, or at the end when there was none. */
 static bool begin(void)
 {
-	struct source_answer answer = { .offset = SOURCE_UNKNOWN, .total = SOURCE_UNKNOWN };
+	uint64_t offset = SOURCE_UNKNOWN;
+	uint64_t total = SOURCE_UNKNOWN;
 	unsigned long long from = 0;
 	long status = 0;
 	curl_off_t length = -1;
@@ -50,29 +50,30 @@ static bool begin(void)
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status == 200) {
 		curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-		answer.offset = 0;
-		answer.total = length >= 0 ? (uint64_t)length : SOURCE_UNKNOWN;
+		offset = 0;
+		total = length >= 0 ? (uint64_t)length : SOURCE_UNKNOWN;
 	} else {
 		const char *range = header("Content-Range"); /* "bytes 5-9/10"; either side may be a star */
-		const char *total = strncmp(range, "bytes ", 6) == 0 ? strchr(range, '/') : NULL;
+		const char *whole = strncmp(range, "bytes ", 6) == 0 ? strchr(range, '/') : NULL;
 
 		if (status == 416 || (sscanf(range, "bytes %llu-", &from) == 1 && from == wanted_offset)) {
-			answer.offset = wanted_offset;
+			offset = wanted_offset;
 		}
-		answer.total = total && total[1] != '*' ? strtoull(total + 1, NULL, 10) : SOURCE_UNKNOWN;
+		total = whole && whole[1] != '*' ? strtoull(whole + 1, NULL, 10) : SOURCE_UNKNOWN;
 	}
 	const char *validator = header("ETag")[0] ? header("ETag") : header("Last-Modified");
 
 	/* A weak ETag does not promise the same bytes (RFC 9110, 13.1.5). */
-	(void)snprintf(answer.validator, sizeof(answer.validator), "%.255s",
-		strncmp(validator, "W/", 2) == 0 ? "" : validator);
-	return callbacks->on_answer(&answer);
+	if (strncmp(validator, "W/", 2) == 0 || strlen(validator) >= SOURCE_VALIDATOR_SIZE) {
+		validator = "";
+	}
+	return download_begin(offset, total, validator);
 }
 
 static size_t on_data(char *data, size_t size, size_t count, void *user)
 {
 	(void)user;
-	return begin() && callbacks->on_data(data, size * count) ? size * count : 0;
+	return begin() && download_take(data, size * count) ? size * count : 0;
 }
 
 static void prepare(const char *url, const char *range, struct curl_slist *headers)
@@ -108,7 +109,7 @@ static CURLcode transfer(void)
 		struct curl_waitfd broker = { .fd = link_socket(), .events = CURL_WAIT_POLLIN };
 
 		(void)curl_multi_poll(multi, &broker, broker.fd >= 0 ? 1 : 0, 100, NULL);
-		if (!callbacks->on_wait()) {
+		if (!download_wait()) {
 			break;
 		}
 	}
@@ -119,8 +120,8 @@ static CURLcode transfer(void)
 	return code;
 }
 
-enum source_result source_fetch(const char *url, const struct slot *image, uint64_t offset,
-	const char *validator, const struct source_callbacks *calls)
+enum source_result source_fetch(
+	const char *url, const struct slot *image, uint64_t offset, const char *validator)
 {
 	char header[SOURCE_VALIDATOR_SIZE + 16] = "";
 	char range[32] = "";
@@ -133,7 +134,6 @@ enum source_result source_fetch(const char *url, const struct slot *image, uint6
 		(void)snprintf(header, sizeof(header), "If-Range: %s", validator);
 	}
 	(void)image; /* the web server knows a file by its URL */
-	callbacks = calls;
 	wanted_offset = offset;
 	answered = false;
 	prepare(url, range, offset > 0 && validator[0] ? &condition : NULL);
@@ -148,4 +148,10 @@ enum source_result source_fetch(const char *url, const struct slot *image, uint6
 		return SOURCE_REFUSED;
 	}
 	return code == CURLE_OK && begin() ? SOURCE_ENDED : SOURCE_BROKEN;
+}
+
+bool source_message(const char *topic, const void *data, size_t size)
+{
+	(void)topic, (void)data, (void)size; /* the broker has nothing to do with a download */
+	return false;
 }

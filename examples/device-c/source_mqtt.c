@@ -26,7 +26,7 @@ enum {
 	STATUS_MISSING = 5
 };
 
-static char block_topic[sizeof(config_text) + 32], get_topic[sizeof(config_text) + 32];
+static char block_topic[sizeof(config_text) + 32];
 static uint64_t stall_ms;
 static uint32_t length = BLOCK;
 
@@ -37,13 +37,15 @@ static unsigned first, waiting;
 
 /* The transfer at hand. */
 static const struct slot *image;
-static const struct source_callbacks *callbacks;
 static uint64_t asked, got; /* offsets */
 static uint64_t again_at;   /* ask then, and not before; 0: now */
 static uint64_t heard_at;
 
-static void on_block(const void *data, size_t size)
+bool source_message(const char *topic, const void *data, size_t size)
 {
+	if (strcmp(topic, block_topic) != 0) {
+		return false;
+	}
 	if (waiting < WINDOW && size >= HEADER
 		&& size <= sizeof(answers[0])) { /* else it is asked for again */
 		unsigned place = (first + waiting++) % WINDOW;
@@ -51,14 +53,13 @@ static void on_block(const void *data, size_t size)
 		memcpy(answers[place], data, size);
 		sizes[place] = size;
 	}
+	return true;
 }
 
 bool source_open(const struct config *config)
 {
 	stall_ms = config->stall_seconds * 1000;
 	(void)snprintf(block_topic, sizeof(block_topic), "devices/%s/ota/block", config->device_id);
-	(void)snprintf(get_topic, sizeof(get_topic), "devices/%s/ota/block/get", config->device_id);
-	link_route(block_topic, on_block);
 	return true;
 }
 
@@ -80,7 +81,7 @@ static void ask(void)
 		(void)snprintf(text, sizeof(text),
 			"{\"sha256\":\"%s\",\"offset\":%" PRIu64 ",\"length\":%" PRIu32 "}", image->sha256,
 			asked, length);
-		if (!link_ask(get_topic, text)) {
+		if (!link_publish("block/get", text, 0, 0)) {
 			return;
 		}
 		asked += length;
@@ -115,7 +116,7 @@ static bool take(const unsigned char *answer, size_t size, enum source_result *r
 		}
 		*result = SOURCE_BROKEN;
 		got += bytes;
-		return callbacks->on_data(answer + HEADER, bytes);
+		return download_take(answer + HEADER, bytes);
 	case STATUS_RANGE:
 		if (bytes >= length || bytes == 0) {
 			return false; /* another size than the notice's */
@@ -148,10 +149,9 @@ static bool take_all(enum source_result *result)
 	return true;
 }
 
-enum source_result source_fetch(const char *url, const struct slot *wanted, uint64_t offset,
-	const char *validator, const struct source_callbacks *calls)
+enum source_result source_fetch(
+	const char *url, const struct slot *wanted, uint64_t offset, const char *validator)
 {
-	const struct source_answer answer = { .offset = offset, .total = wanted->size };
 	enum source_result result = SOURCE_BROKEN;
 	uint64_t moved_at = platform_now_ms();
 	uint64_t before = offset;
@@ -159,11 +159,10 @@ enum source_result source_fetch(const char *url, const struct slot *wanted, uint
 
 	(void)url, (void)validator; /* the SHA-256 in each request is the best validator */
 	image = wanted;
-	callbacks = calls;
 	got = offset;
 	waiting = 0;
 	ask_again(0);
-	if (!calls->on_answer(&answer)) {
+	if (!download_begin(offset, wanted->size, "")) {
 		return SOURCE_BROKEN;
 	}
 	while (got < image->size) {
@@ -178,7 +177,7 @@ enum source_result source_fetch(const char *url, const struct slot *wanted, uint
 			ask();
 		}
 		link_service(50);
-		if (!calls->on_wait() || !take_all(&result)) {
+		if (!download_wait() || !take_all(&result)) {
 			return result;
 		}
 		if (got > before) {
