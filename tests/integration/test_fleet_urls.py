@@ -216,6 +216,8 @@ def test_a_private_bucket(bare_site, boards, bucket, keys, agent_kind):
 
     url = json.loads(json.loads((device.state / "update.json").read_text())["notice"])["url"]
     assert ask(url) == (200, data) and ask(url, Range="bytes=299990-") == (206, data[-10:])
+    # Nobody gets anything without a signature, nor with one that is not good for exactly this.
+    assert ask(url.split("?")[0])[0] == 403 and ask(bucket.origin + "/firmware")[0] == 403 and ask(bucket.origin + "/")[0] == 403
     other = f"/fw/{agent_kind}-other.bin"
     bucket.put(other, b"x")
     assert ask(url.replace(urllib.parse.urlsplit(url).path, "/firmware" + other))[0] == 403, "good for this file only"

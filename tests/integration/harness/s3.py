@@ -69,8 +69,19 @@ def find(build):
     return folder
 
 
+# The server takes a request without a signature for one by the owner; a private bucket gives nothing to strangers.
+_REFUSE = """
+server.middleware.unshift((context, next) => {
+  if ('authorization' in context.headers || 'X-Amz-Algorithm' in context.query) return next();
+  context.status = 403;
+  context.type = 'application/xml';
+  context.body = '<?xml version="1.0" encoding="UTF-8"?>\\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>';
+});
+"""
+
+
 class Bucket:
-    """One bucket, `firmware`, on a server of its own."""
+    """One private bucket, `firmware`, on a server of its own."""
 
     def __init__(self, package, folder):
         self.port = free_port()
@@ -79,7 +90,7 @@ class Bucket:
         options = {"address": "127.0.0.1", "port": self.port, "directory": str(folder / "data"), "vhostBuckets": False,
                    "configureBuckets": [{"name": "firmware"}]}
         program = (f"const S3rver = require({json.dumps(str(package / 'node_modules' / PACKAGE))});"
-                   f" new S3rver({json.dumps(options)}).run().then(() => console.log('listening'));")
+                   f" const server = new S3rver({json.dumps(options)}); {_REFUSE} server.run().then(() => console.log('listening'));")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(["node", "-e", program], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             preexec_fn=die_with_parent(signal.SIGKILL))
