@@ -276,27 +276,11 @@ enum ota_err option_block_max_bytes(
 	return option_int32(value, 256, 262144, field);
 }
 
-/* Who it is about must be told by the topic. */
-static enum ota_err option_device_topic(
-	struct topic_template *topic, const char *value, struct ota_why *detail)
-{
-	struct topic_template found;
-	enum ota_err err = topic_template_parse(value, &found, detail);
-
-	if (err == OTA_OK && found.placeholder != TOPIC_DEVICE) {
-		err = OTA_ERR_INVALID;
-	}
-	if (err == OTA_OK) {
-		*topic = found;
-	}
-	return err;
-}
-
 enum ota_err option_status_topic(
 	struct options *options, void *field, const char *value, struct ota_why *detail)
 {
 	(void)options;
-	return option_device_topic(field, value, detail);
+	return topic_template_parse(value, TOPIC_TAKES_DEVICE, field, detail);
 }
 
 enum ota_err option_block_topic(
@@ -304,13 +288,16 @@ enum ota_err option_block_topic(
 {
 	static const char get[] = "/get";
 	struct topic_template *topic = &options->block_get_topic;
-	enum ota_err err = option_device_topic(field, value, detail);
+	enum ota_err err = topic_template_parse(value, TOPIC_TAKES_DEVICE, field, detail);
 
 	if (err != OTA_OK) {
 		return err;
 	}
 	*topic = options->block_topic;
-	if (topic->prefix_len + topic->suffix_len + sizeof(get) + sizeof("{device}") > TOPIC_MAX) {
+	if (strlen(value) + sizeof(get) > TOPIC_MAX) {
+		ota_why_set(detail,
+			"topic '%.100s...' with /get behind it is too long, accepted are at most %zu bytes",
+			value, TOPIC_MAX - sizeof(get));
 		return OTA_ERR_INVALID;
 	}
 	memcpy(topic->suffix + topic->suffix_len, get, sizeof(get));
@@ -347,7 +334,7 @@ enum ota_err option_notify_topics(
 		}
 		memcpy(text, word, copied);
 		text[copied] = '\0';
-		if (topic_template_parse(text, topic, detail) != OTA_OK) {
+		if (topic_template_parse(text, TOPIC_TAKES_EITHER, topic, detail) != OTA_OK) {
 			return OTA_ERR_INVALID;
 		}
 		options->notify_topics_count++;

@@ -148,14 +148,19 @@ static size_t placeholder_parse(const char *text, enum topic_placeholder *placeh
 	return 0;
 }
 
-static enum ota_err template_refuse(struct ota_why *why, const char *text, const char *reason)
+/* `rest` follows the names of the placeholders that are taken; NULL: nor do they. */
+static enum ota_err template_refuse(struct ota_why *why, const char *text, enum topic_takes takes,
+	const char *reason, const char *rest)
 {
-	ota_why_set(why, "topic '%.*s' %s", (int)TOPIC_SHOWN, text, reason);
+	const char *names = takes == TOPIC_TAKES_DEVICE ? "{device}" : "{device} or {fleet}";
+
+	ota_why_set(why, "topic '%.*s' %s%s%s", (int)TOPIC_SHOWN, text, reason, rest ? names : "",
+		rest ? rest : "");
 	return OTA_ERR_INVALID;
 }
 
 enum ota_err topic_template_parse(
-	const char *text, struct topic_template *topic, struct ota_why *why)
+	const char *text, enum topic_takes takes, struct topic_template *topic, struct ota_why *why)
 {
 	enum topic_placeholder placeholder = TOPIC_DEVICE;
 	size_t length = strnlen(text, TOPIC_MAX);
@@ -164,7 +169,7 @@ enum ota_err topic_template_parse(
 	const char *suffix;
 
 	if (length == 0) {
-		return template_refuse(why, text, "is empty, needed is a level {device} or {fleet}");
+		return template_refuse(why, text, takes, "is empty, needed is a level ", "");
 	}
 	if (length >= TOPIC_MAX) {
 		ota_why_set(why, "topic '%.*s...' is too long, accepted are at most %d bytes",
@@ -176,31 +181,34 @@ enum ota_err topic_template_parse(
 		return OTA_ERR_INVALID;
 	}
 	if (text[0] == '$') {
-		return template_refuse(why, text, "begins with '$', such topics belong to the broker");
+		return template_refuse(
+			why, text, takes, "begins with '$', such topics belong to the broker", NULL);
 	}
 	if (strpbrk(text, "+#")) {
-		return template_refuse(why, text,
-			"has a wildcard ('+' or '#'), accepted is one level"
-			" {device} or {fleet} instead");
+		return template_refuse(
+			why, text, takes, "has a wildcard ('+' or '#'), accepted is one level ", " instead");
 	}
 	open = strpbrk(text, "{}");
 	if (!open) {
-		return template_refuse(
-			why, text, "has no placeholder, needed is a level {device} or {fleet}");
+		return template_refuse(why, text, takes, "has no placeholder, needed is a level ", "");
 	}
 	placeholder_len = placeholder_parse(open, &placeholder);
 	if (placeholder_len == 0) {
-		return template_refuse(
-			why, text, "has an unknown placeholder, accepted are {device} and {fleet}");
+		return template_refuse(why, text, takes, "has an unknown placeholder, accepted is ", "");
 	}
 	suffix = open + placeholder_len;
 	if ((open > text && open[-1] != '/') || (*suffix != '\0' && *suffix != '/')) {
-		return template_refuse(why, text,
+		return template_refuse(why, text, takes,
 			"has a placeholder that is only a part of a level,"
-			" accepted is a whole level between slashes");
+			" accepted is a whole level between slashes",
+			NULL);
 	}
 	if (strpbrk(suffix, "{}")) {
-		return template_refuse(why, text, "has more than one placeholder, accepted is one");
+		return template_refuse(
+			why, text, takes, "has more than one placeholder, accepted is one level ", "");
+	}
+	if (takes == TOPIC_TAKES_DEVICE && placeholder != TOPIC_DEVICE) {
+		return template_refuse(why, text, takes, "has the placeholder {fleet}, accepted is ", "");
 	}
 
 	topic->placeholder = placeholder;

@@ -48,7 +48,7 @@ static void check(const char *text, const char *topic)
 	char out[TOPIC_MAX + TOPIC_ID_MAX];
 	bool shape;
 
-	if (topic_template_parse(text, &pattern, &why) != OTA_OK) {
+	if (topic_template_parse(text, TOPIC_TAKES_EITHER, &pattern, &why) != OTA_OK) {
 		must(why.text[0] != '\0', "a refusal has a reason");
 		return;
 	}

@@ -21,6 +21,12 @@ enum topic_placeholder {
 	TOPIC_FLEET,      /* {fleet} */
 };
 
+/* Which placeholders an option takes; a refusal names these and no others. */
+enum topic_takes {
+	TOPIC_TAKES_DEVICE = 0,
+	TOPIC_TAKES_EITHER,
+};
+
 /* A topic with exactly one placeholder, which stands for one whole topic level. */
 struct topic_template {
 	enum topic_placeholder placeholder;
@@ -37,12 +43,12 @@ struct topic_value {
 };
 
 /*
- * Parse a template.  Refused with a reason: no placeholder or two, one that is only part of a level, an unknown name in
- * braces, wildcards, a leading '$', empty, longer than TOPIC_MAX - 1 bytes, invalid UTF-8, control characters.
+ * Parse a template.  Refused with a reason: no placeholder or two, one that is only part of a level, another name in
+ * braces than `takes` says, wildcards, a leading '$', empty, longer than TOPIC_MAX - 1 bytes, invalid UTF-8, control characters.
  * `topic` is set only on OTA_OK; `why` may be NULL.
  */
 OTA_MUST_USE enum ota_err topic_template_parse(
-	const char *text, struct topic_template *topic, struct ota_why *why);
+	const char *text, enum topic_takes takes, struct topic_template *topic, struct ota_why *why);
 
 /*
  * Does `topic` (terminated) match, with a valid id in the placeholder's place?  This is the hot path: a foreign topic is

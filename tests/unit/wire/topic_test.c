@@ -17,7 +17,7 @@ static struct topic_template parse(const char *text)
 	struct topic_template topic;
 	struct ota_why why = { { 0 } };
 
-	if (topic_template_parse(text, &topic, &why) != OTA_OK) {
+	if (topic_template_parse(text, TOPIC_TAKES_EITHER, &topic, &why) != OTA_OK) {
 		fail_msg("%s", why.text);
 	}
 	return topic;
@@ -87,12 +87,14 @@ static void test_bad_templates_are_refused_with_the_reason(void **state)
 		struct ota_why why = { { 0 } };
 
 		memset(&topic, 0x55, sizeof(topic));
-		assert_int_equal(topic_template_parse(cases[i].text, &topic, &why), OTA_ERR_INVALID);
+		assert_int_equal(
+			topic_template_parse(cases[i].text, TOPIC_TAKES_EITHER, &topic, &why), OTA_ERR_INVALID);
 		if (!strstr(why.text, cases[i].reason)) {
 			fail_msg("'%s': '%s' does not say '%s'", cases[i].text, why.text, cases[i].reason);
 		}
 		assert_int_equal(topic.prefix[0], 0x55); /* nothing was set */
-		assert_int_equal(topic_template_parse(cases[i].text, &topic, NULL), OTA_ERR_INVALID);
+		assert_int_equal(
+			topic_template_parse(cases[i].text, TOPIC_TAKES_EITHER, &topic, NULL), OTA_ERR_INVALID);
 	}
 }
 
@@ -106,10 +108,10 @@ static void test_the_longest_template(void **state)
 	memset(text, 'a', sizeof(text));
 	memcpy(text, "{device}/", 9);
 	text[TOPIC_MAX] = '\0';
-	assert_int_equal(topic_template_parse(text, &topic, &why), OTA_ERR_INVALID);
+	assert_int_equal(topic_template_parse(text, TOPIC_TAKES_EITHER, &topic, &why), OTA_ERR_INVALID);
 	assert_non_null(strstr(why.text, "at most 511 bytes"));
 	text[TOPIC_MAX - 1] = '\0';
-	assert_int_equal(topic_template_parse(text, &topic, &why), OTA_OK);
+	assert_int_equal(topic_template_parse(text, TOPIC_TAKES_EITHER, &topic, &why), OTA_OK);
 	assert_int_equal(topic.suffix_len, TOPIC_MAX - 1 - 8);
 }
 
