@@ -66,9 +66,9 @@ static void hand_over(
 		return;
 	}
 	if (err == OTA_ERR_UNAVAILABLE) {
-		ota_why_set(&why,
-			CONTROL_NO_DATABASE
-			"is away: nothing was done; try again later, $SYS/broker/ota/database tells since when");
+		ota_why_set(&why, CONTROL_AWAY);
+	} else if (err == OTA_ERR_CONFLICT) {
+		ota_why_set(&why, CONTROL_BUSY);
 	} else {
 		ota_why_set(&why, "the broker cannot take the command now (%s): try again in a moment",
 			ota_err_name(err));

@@ -57,7 +57,9 @@ static enum ota_err hand_over(struct gate *gate, const struct mosquitto_evt_mess
 	if (err != OTA_OK) {
 		control_request_free(request);
 		ota_why_set(why, "the update cannot be taken now (%s): publish it again later",
-			err == OTA_ERR_UNAVAILABLE ? "PostgreSQL is away" : ota_err_name(err));
+			err == OTA_ERR_UNAVAILABLE    ? "PostgreSQL is away"
+				: err == OTA_ERR_CONFLICT ? "PostgreSQL is busy opening a stage of many devices"
+										  : ota_err_name(err));
 	}
 	return err;
 }

@@ -21,7 +21,7 @@ struct commands {
 	struct queue *waiting; /* of struct control_request */
 	struct queue *changes;
 	struct change *unsent; /* an answer that the gate had no room for */
-	atomic_bool away;
+	_Atomic enum commands_state state;
 };
 
 static void free_request(void *request)
@@ -56,8 +56,13 @@ void commands_free(struct commands *commands)
 
 enum ota_err commands_push(struct commands *commands, struct control_request *request)
 {
-	if (atomic_load(&commands->away)) {
+	switch (atomic_load(&commands->state)) {
+	case COMMANDS_AWAY:
 		return OTA_ERR_UNAVAILABLE;
+	case COMMANDS_BUSY:
+		return OTA_ERR_CONFLICT;
+	case COMMANDS_TAKEN:
+		break;
 	}
 	return queue_push(commands->waiting, request) ? OTA_OK : OTA_ERR_FULL;
 }
@@ -110,20 +115,18 @@ static bool send_unsent(struct commands *commands)
 	return !commands->unsent;
 }
 
-void commands_set_away(struct commands *commands, bool away)
+void commands_set_state(struct commands *commands, enum commands_state state)
 {
 	struct control_request *request;
 
-	atomic_store(&commands->away, away);
-	while (away && (request = queue_pop(commands->waiting)) != NULL) {
+	atomic_store(&commands->state, state);
+	while (state != COMMANDS_TAKEN && (request = queue_pop(commands->waiting)) != NULL) {
 		struct control_answers answers = { 0 };
 
 		for (size_t n = 0; n < request->count; n++) {
 			control_answer_error(&answers, request->commands[n].name,
 				request->commands[n].correlation,
-				CONTROL_NO_DATABASE
-				"is away: nothing was done; try again later, $SYS/broker/ota/database tells since when",
-				NULL);
+				state == COMMANDS_BUSY ? CONTROL_BUSY : CONTROL_AWAY, NULL);
 		}
 		answer(commands, request, &answers);
 		control_request_free(request);

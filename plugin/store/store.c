@@ -328,7 +328,7 @@ static void *run(void *argument)
 		}
 		limit = link_do_without(store, limit);
 		link_upkeep(store);
-		commands_set_away(store->commands, store->said_away);
+		link_tell_commands(store);
 		updating_set_away(store->updating, store->said_away);
 		sleep_until_something(store, limit, paused);
 	}

@@ -40,7 +40,8 @@ struct store {
 	atomic_bool reload;
 	bool greeted; /* this process has introduced itself to the database once */
 	bool proven;  /* this connection has taken a batch and a pass: it is good for more than hello */
-	bool said_away;    /* the log and $SYS say "away" */
+	bool said_away;    /* the log and $SYS say "away", or "busy" */
+	bool said_busy;    /* ... "busy": a stage of many devices opens */
 	bool said_refused; /* ... and that the database is not for us */
 	bool active;
 	bool eager;            /* something happened that a pass should look at */
@@ -79,6 +80,8 @@ void link_lose(struct store *store, enum ota_err err, const struct ota_why *why)
 int64_t link_trouble(struct store *store, const struct ota_why *why);
 /* Before a turn: take in what the server sent; is the session still ours?  Errors of pg_poll() and pg_pooler_still(). */
 OTA_MUST_USE enum ota_err link_poll(struct store *store, struct ota_why *why);
+/* Whether operators' commands are taken now, and what they are told if not. */
+void link_tell_commands(struct store *store);
 /* A whole turn went well. */
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */

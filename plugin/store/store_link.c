@@ -39,8 +39,10 @@ void link_report(struct store *store)
 	time_format_rfc3339(store->away_since_ms, since);
 	(void)snprintf(text, sizeof(text),
 		"{\"state\":\"%s\",\"since\":\"%s\",\"backlog\":%" PRIu64 "}",
-		store->said_away || !store->proven ? "away" : "connected", since,
-		outbox_pending_records(store->outbox));
+		store->said_busy                         ? "busy"
+			: store->said_away || !store->proven ? "away"
+												 : "connected",
+		since, outbox_pending_records(store->outbox));
 	if (change) {
 		change->live = !store->said_away && store->proven;
 		change->text = strdup(text);
@@ -71,7 +73,8 @@ int64_t link_do_without(struct store *store, int64_t limit)
 
 static void say_away(struct store *store, const char *reason)
 {
-	const bool known = store->said_away && (store->said_refused || !store->refused);
+	const bool known =
+		store->said_away && !store->said_busy && (store->said_refused || !store->refused);
 
 	if (known || atomic_load(&store->stopping)) {
 		return;
@@ -82,10 +85,34 @@ static void say_away(struct store *store, const char *reason)
 		store->away_since_ms = clock_wall_ms();
 	}
 	store->said_away = true;
+	store->said_busy = false;
 	logring_printf(store->log, LOG_LEVEL_WARNING,
 		"PostgreSQL is away: %s; reports are kept in %s, no rollout moves, trying again", reason,
 		store->options->state_directory);
 	link_report(store);
+}
+
+/* Nothing is wrong and nothing is to be repaired; all else is as while it is away, because this thread waits. */
+static void say_busy(struct store *store)
+{
+	if (store->said_away || atomic_load(&store->stopping)) {
+		return;
+	}
+	store->away_since_ms = clock_wall_ms();
+	store->said_away = true;
+	store->said_busy = true;
+	logring_printf(store->log, LOG_LEVEL_NOTICE,
+		"PostgreSQL is busy opening a stage of many devices, which may take minutes; until then reports are kept in %s and no command is taken",
+		store->options->state_directory);
+	link_report(store);
+}
+
+void link_tell_commands(struct store *store)
+{
+	commands_set_state(store->commands,
+		store->said_busy       ? COMMANDS_BUSY
+			: store->said_away ? COMMANDS_AWAY
+							   : COMMANDS_TAKEN);
 }
 
 void link_contact(struct store *store, int64_t at_ms)
@@ -123,10 +150,11 @@ void link_works(struct store *store)
 	}
 	if (store->said_away) {
 		logring_printf(store->log, LOG_LEVEL_NOTICE,
-			"PostgreSQL is back, %" PRIu64 " events to write",
-			outbox_pending_records(store->outbox));
+			"PostgreSQL is %s, %" PRIu64 " events to write",
+			store->said_busy ? "free again" : "back", outbox_pending_records(store->outbox));
 	}
 	store->said_away = false;
+	store->said_busy = false;
 	store->said_refused = false;
 	store->away_since_ms = clock_wall_ms();
 	link_report(store);
@@ -199,8 +227,12 @@ void link_waits(void *context, int64_t waited_ms)
 
 	link_upkeep(store);
 	if (store->pg.connection && waited_ms >= (store->commanding ? SLOW_COMMAND_MS : SLOW_MS)) {
-		say_away(store, store->commanding ? "no answer for 12 s" : "no answer for 5 s");
-		commands_set_away(store->commands, store->said_away);
+		if (store->pg.patience_ms > 0) {
+			say_busy(store);
+		} else {
+			say_away(store, store->commanding ? "no answer for 12 s" : "no answer for 5 s");
+		}
+		link_tell_commands(store);
 	}
 }
 

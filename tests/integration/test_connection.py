@@ -3,9 +3,11 @@
 import json
 import time
 
+import psycopg2
 import pytest
 
 from harness import Database, Postgres, wait_for
+from harness.control import Operator, password_file
 from harness.durability import AWAY, BACK, backends, only_long, stored, told
 
 pytestmark = pytest.mark.usefixtures("plugin")
@@ -122,3 +124,31 @@ def test_what_sys_says_of_the_database(own_site):
     wait_for(lambda: said()["state"] == "connected", 10, lambda: watcher.messages)
     assert said()["since"] >= away
     wait_for(lambda: len(stored(site)) == 20 and said()["backlog"] == 0, 15, lambda: watcher.messages)
+
+
+def test_a_stage_that_takes_long_to_open(bare_site):
+    """It is not said that the database is away while it does what it was asked for: who reads that goes and repairs it."""
+    site, db = bare_site, bare_site.db
+    broker = site.add_broker(extra=[f"password_file {password_file(site.folder / 'users', 'alice')}"], control_users="alice")
+    alice = Operator(site, "alice")
+    site.release("2.0.0")
+    db.execute("INSERT INTO ota.fleet (fleet) VALUES ('pumps')")
+    db.execute("INSERT INTO ota.device (device_id, fleet, version) SELECT 'd' || n, 'pumps', '1.0.0' FROM generate_series(1, 10) n")
+    watcher = site.client("watcher")
+    watcher.subscribe("$SYS/broker/ota/database")
+
+    def said():
+        return json.loads(watcher.messages[-1][1])["state"] if watcher.messages else ""
+
+    with psycopg2.connect(db.conninfo) as holder:  # in the place of a million devices
+        holder.cursor().execute("SELECT pg_advisory_xact_lock(hashtext('ota.listening'))")
+        rollout = site.start_rollout("pumps", "2.0.0", site.quick_plan())
+        broker.wait_log("PostgreSQL is busy opening a stage of many devices", 20)
+        wait_for(lambda: said() == "busy", 5, lambda: watcher.messages)
+        assert "PostgreSQL is busy opening a stage" in alice.refused("status")
+        assert not site.stages(rollout)[0]["opened_at"]
+    holder.close()
+    broker.wait_log("PostgreSQL is free again, 0 events to write", 20)
+    wait_for(lambda: said() == "connected", 5, lambda: watcher.messages)
+    assert alice.ask("show_rollout", id=rollout)["cohort"] == 5
+    assert not broker.log_lines("is away|is back")

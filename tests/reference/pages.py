@@ -28,7 +28,7 @@ FIGURES = {
     "blocks/bytes": "bytes in them",
     "devices/connected": "devices with a session on this broker",
     "devices/listening": "... that a notice would reach",
-    "database": "JSON: `state` (`connected` or `away`), `since`, and `backlog`, the events that wait in the outbox; told every 10 s and when the state changes",
+    "database": "JSON: `state` (`connected`, `away`, or `busy` while a stage of many devices opens), `since`, and `backlog`, the events that wait in the outbox; told every 10 s and when the state changes",
     "audit": "where the chains of the audit log end, as JSON, once a minute; see [audit.md](../design/audit.md)",
 }
 

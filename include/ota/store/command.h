@@ -20,17 +20,24 @@ enum {
 
 struct commands;
 
+enum commands_state {
+	COMMANDS_TAKEN = 0,
+	COMMANDS_AWAY, /* the database is away */
+	COMMANDS_BUSY, /* the controller opens a stage of many devices, which may take minutes */
+};
+
 /* Answers go into `changes`, as CHANGE_RESPONSE.  NULL: no memory.  Requests left over are freed unanswered. */
 OTA_MUST_USE struct commands *commands_new(struct queue *changes);
 void commands_free(struct commands *commands);
 
 /*
- * Take a request, which belongs to the queue on OTA_OK only.  OTA_ERR_UNAVAILABLE: the database is away; OTA_ERR_FULL: too many wait.
+ * Take a request, which belongs to the queue on OTA_OK only.  OTA_ERR_UNAVAILABLE: the database is away; OTA_ERR_CONFLICT: it is busy;
+ * OTA_ERR_FULL: too many wait.
  */
 OTA_MUST_USE enum ota_err commands_push(struct commands *commands, struct control_request *request);
 
-/* Is the database there?  While it is not, requests are refused, those that wait too. */
-void commands_set_away(struct commands *commands, bool away);
+/* Are requests taken?  While they are not, they are refused with the reason, those that wait too. */
+void commands_set_state(struct commands *commands, enum commands_state state);
 
 /*
  * Carry out a few requests, each command in a transaction of its own, in the name of its user (ota.actor).  What a command's statement

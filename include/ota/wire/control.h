@@ -17,6 +17,13 @@
 #define CONTROL_RESPONSE_TOPIC "$CONTROL/ota/v1/response"
 /* How a refusal begins that is nobody's fault and passes: the broker does not reach the database. */
 #define CONTROL_NO_DATABASE "PostgreSQL "
+/* Such refusals of what has not been begun. */
+#define CONTROL_AWAY    \
+	CONTROL_NO_DATABASE \
+	"is away: nothing was done; try again later, $SYS/broker/ota/database tells since when"
+#define CONTROL_BUSY    \
+	CONTROL_NO_DATABASE \
+	"is busy opening a stage of many devices: nothing was done; try again in some minutes"
 
 enum {
 	CONTROL_PAYLOAD_MAX =

@@ -127,6 +127,9 @@ static void test_what_cannot_be_taken(void **state)
 	command(&client, status);
 	assert_non_null(strstr(answer("desk"), "PostgreSQL is away"));
 	assert_non_null(strstr(answer("desk"), "\"correlationData\":\"7\""));
+	take_result = OTA_ERR_CONFLICT;
+	command(&client, status);
+	assert_non_null(strstr(answer("desk"), "PostgreSQL is busy opening a stage"));
 	take_result = OTA_ERR_FULL;
 	command(&client, status);
 	assert_non_null(strstr(answer("desk"), "try again in a moment"));

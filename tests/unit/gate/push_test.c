@@ -146,6 +146,7 @@ static void what_is_refused(void **state)
 		{ false, 5, 1, OTA_OK, "", MOSQ_ERR_ACL_DENIED, "cannot be read" },
 		{ false, 4, 0, OTA_ERR_UNAVAILABLE, update, MOSQ_ERR_ACL_DENIED, "PostgreSQL is away" },
 		{ false, 4, 1, OTA_ERR_UNAVAILABLE, update, MOSQ_ERR_UNKNOWN, "PostgreSQL is away" },
+		{ false, 4, 1, OTA_ERR_CONFLICT, update, MOSQ_ERR_UNKNOWN, "PostgreSQL is busy opening" },
 		{ false, 5, 1, OTA_ERR_FULL, update, MOSQ_ERR_ACL_DENIED, "cannot be taken now" },
 		{ true, 5, 1, OTA_ERR_FULL, update, COMPAT_ERR_QUOTA_EXCEEDED, "cannot be taken now" },
 	};

@@ -237,7 +237,7 @@ static void test_the_queue(void **state)
 	request = request_of(status);
 	assert_int_equal(commands_push(commands, request), OTA_ERR_FULL);
 	/* The database goes: all that wait are answered, new ones refused. */
-	commands_set_away(commands, true);
+	commands_set_state(commands, COMMANDS_AWAY);
 	assert_int_equal(queue_length(changes), COMMANDS_WAITING_MAX);
 	change = queue_pop(changes);
 	assert_int_equal(change->kind, CHANGE_RESPONSE);
@@ -245,7 +245,19 @@ static void test_the_queue(void **state)
 	assert_non_null(strstr(change->text, "PostgreSQL is away: nothing was done"));
 	change_free(change);
 	assert_int_equal(commands_push(commands, request), OTA_ERR_UNAVAILABLE);
-	commands_set_away(commands, false);
+	/* It is there and busy, which is not the same. */
+	commands_set_state(commands, COMMANDS_TAKEN);
+	assert_int_equal(commands_push(commands, request), OTA_OK);
+	commands_set_state(commands, COMMANDS_BUSY);
+	while (queue_length(changes) > 1) {
+		change_free(queue_pop(changes));
+	}
+	change = queue_pop(changes);
+	assert_non_null(strstr(change->text, "PostgreSQL is busy opening a stage"));
+	change_free(change);
+	request = request_of(status);
+	assert_int_equal(commands_push(commands, request), OTA_ERR_CONFLICT);
+	commands_set_state(commands, COMMANDS_TAKEN);
 	assert_int_equal(commands_push(commands, request), OTA_OK);
 	commands_free(commands); /* with a request in it */
 	commands_free(NULL);
