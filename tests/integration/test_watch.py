@@ -77,9 +77,9 @@ def big_rollout(office, fleet="warehouse"):
     office.db.execute("INSERT INTO ota.device (device_id, fleet, version) VALUES ('one', %s, '1.0.0')", fleet)
     office.plan("big", ("Versuchsgeräte für alle", 1, "2 hours"), ("early", 10, "12 hours"), ("majority", 50, "1 day"), ("full", 100, "0"))
     rollout = office.start_rollout(fleet, "10.20.30-rc.1+build.20260131", "big", "a reason of many words, so that it does not fit " * 3)
-    office.wait_rollout(rollout, "running")
+    # Not as soon as it runs: a paused rollout opens no stage.
+    wait_for(lambda: office.stages(rollout)[0]["state"] == "open", 20, lambda: office.describe(rollout))
     office.order("pause", rollout, "a reason of many words, so that it does not fit into one line of any terminal " * 3)
-    wait_for(lambda: office.stages(rollout)[0]["state"] == "open", 10)
     for stage, label_state, added, good, bad, busy in ((1, "passed", 10_000, 9_990, 10, 0), (2, "passed", 90_000, 89_000, 1_000, 0),
                                                       (3, "passed", 400_000, 390_000, 9_000, 1_000), (4, "open", 500_000, 250_000, 1_234, 100_000)):
         office.db.execute("UPDATE ota.rollout_stage SET state = %s, added = %s, succeeded = %s, failed = %s, in_flight = %s, eligible = %s,"
