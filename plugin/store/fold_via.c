@@ -83,8 +83,11 @@ void fold_via(struct fold *fold, struct fold_device *device, const struct event 
 	device->touched = true;
 	device->seen_ms = event->at_ms;
 	if (event->kind == EVENT_DISCONNECTED) {
-		device->connected = 0;
-		device->listening = 0;
+		/* Its gateway may have gone to another broker, whose events were quicker: then it is connected there. */
+		if (device->here || device->connected == 1) {
+			device->connected = 0;
+			device->listening = 0;
+		}
 	} else if (present) {
 		device->connected = 1;
 	}

@@ -86,11 +86,16 @@ BEGIN
      WHERE d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS TRUE;
     GET DIAGNOSTICS found_n = ROW_COUNT;
     IF found_n < cardinality(i_id) THEN
-        -- Since it was read, another broker has said something of it, or ours was given up for a moment.
+        -- Since it was read, our broker was given up for a moment: the device is still there, as it was.
         UPDATE ota.device d
-           SET connected = true, cut_off = NULL, broker = i_broker, last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
+           SET connected = true, listening = d.listening OR (d.cut_off = 'listening') IS TRUE, cut_off = NULL,
+               last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
           FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
-         WHERE d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS NOT TRUE;
+         WHERE d.device_id = x.id AND d.broker = i_broker AND (d.connected AND d.cut_off IS NULL) IS NOT TRUE;
+        -- Or it has gone to another broker: what it said here was earlier.
+        UPDATE ota.device d SET last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
+          FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
+         WHERE d.device_id = x.id AND d.broker IS DISTINCT FROM i_broker;
     END IF;
 END
 $$;
@@ -109,10 +114,13 @@ CREATE OR REPLACE FUNCTION ota.broker_write(i_broker text, i_seq bigint,
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Store one batch.  Null in an array: unchanged (devices), none (updates).  i_seq null: no outbox records (time-outs).
--- Raises 40001 when i_seq is already here, so that a batch counts once.
+-- Raises 40001 when i_seq is already here, so that a batch counts once; and when another broker has stored a later session of a device
+-- since its facts were read: they are to be read again.
 --
 -- d_ devices of which something is new, u_ device updates, e_ audit rows, s_ devices of which nothing is new but that they were heard of.
 -- e_chain to e_hash: the audit rows' numbers and hashes, where the broker has computed them, see event_store().
+DECLARE
+    written  bigint;
 BEGIN
     IF i_seq IS NOT NULL THEN
         UPDATE ota.broker SET last_seq = i_seq WHERE broker = i_broker AND last_seq < i_seq;
@@ -156,7 +164,13 @@ BEGIN
           FROM unnest(d_id, d_fleet, d_fleet_from, d_hardware, d_version, d_connected, d_listening, d_session, d_topic,
                    d_seen_ms, d_boot_id)
                AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id)
-         WHERE d.device_id = x.id;
+         WHERE d.device_id = x.id AND (d.session > x.session) IS NOT TRUE;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written < cardinality(d_id) AND EXISTS (SELECT FROM unnest(d_id, d_session) AS x (id, session)
+                                                    JOIN ota.device d ON d.device_id = x.id WHERE d.session > x.session) THEN
+            RAISE EXCEPTION 'a device of broker "%" has been heard of at another one, in a later session', i_broker
+                USING ERRCODE = '40001';
+        END IF;
     END IF;
     IF cardinality(s_id) > 0 THEN
         PERFORM ota.broker_seen(i_broker, s_id, s_seen_ms);

@@ -168,6 +168,62 @@ def test_late_reports_of_the_broker_that_a_device_has_left(site):
     stays(lambda: len(device.notices()) == 1 and site.update_row(rollout, "dev-1")["state"] == "succeeded", 1)
 
 
+def test_device_moves_while_its_first_broker_writes(site):
+    """The facts of the batch that says that it has left are read, and then its next broker is quicker with the session after."""
+    second = site.add_broker("broker-2")
+    device = site.device("dev-1")
+    before = site.wait_device("dev-1", listening=True)
+    site.db.execute("CREATE FUNCTION public.waits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    " PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END $$")
+    site.db.execute("CREATE TRIGGER waits BEFORE UPDATE OF last_seq ON ota.broker FOR EACH ROW"
+                    " WHEN (NEW.broker = 'broker-1') EXECUTE FUNCTION public.waits()")
+    site.db.execute("SELECT pg_advisory_lock(42)")
+    try:
+        device.vanish()
+        wait_for(lambda: site.db.rows("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"), 10,
+                 "broker-1 is about to write that the device is gone")
+        device.broker = second
+        device.connect()
+        device.report("IDLE")
+        device.subscribe(device.topic)
+        after = site.wait_device("dev-1", connected=True, listening=True, broker="broker-2")
+    finally:
+        site.db.execute("SELECT pg_advisory_unlock(42)")
+    wait_for(lambda: site.events("disconnected", "dev-1"), 10, lambda: site.broker.log()[-2000:])
+    row = site.device_row("dev-1")
+    assert (row["connected"], row["listening"], row["broker"]) == (True, True, "broker-2"), row
+    assert before["session"] < after["session"] == row["session"]
+
+
+def test_gateway_moves_and_its_first_broker_says_so_late(site):
+    second = site.add_broker("broker-2")
+    site.db.execute("SELECT ota.assign_gateway('beacon-1', 'hub-1')")
+    hub = site.client("hub-1", clean=False)
+
+    def speaks(broker):
+        def heard():
+            hub.publish("devices/beacon-1/ota/status", {"version": "1.0.0"})
+            row = site.device_row("beacon-1")
+            return row["listening"] and row["broker"] == broker
+
+        hub.subscribe("devices/+/ota/available")
+        wait_for(heard, 10, lambda: site.device_row("beacon-1"), every=0.3)
+
+    speaks("broker-1")
+    slow = site.db.column("SELECT pid FROM pg_stat_activity WHERE application_name = 'mosquitto_ota broker-1' AND datname = %s", site.db.name)
+    freeze(slow, signal.SIGSTOP)
+    try:
+        hub.vanish()
+        hub.broker = second
+        hub.connect()
+        speaks("broker-2")
+    finally:
+        freeze(slow, signal.SIGCONT)
+    wait_for(lambda: site.events("disconnected", "beacon-1"), 20, lambda: site.broker.log()[-2000:])
+    row = site.device_row("beacon-1")
+    assert (row["connected"], row["listening"], row["broker"]) == (True, True, "broker-2"), row
+
+
 def test_late_word_of_the_broker_that_a_device_has_left(site):
     """The slot was claimed before the device moved; "not connected" comes when it listens elsewhere already."""
     site.add_broker("broker-2")

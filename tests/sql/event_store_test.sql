@@ -82,7 +82,12 @@ SELECT ota.broker_seen('b1', '{dev-1}', '{1769825405000}') \g /dev/null
 SELECT is(last_seen, '2026-01-31 02:10:05Z', 'later') FROM ota.device WHERE device_id = 'dev-1';
 SELECT ota.broker_seen('b1', '{dev-1,dev-2,dev-3}', '{1769825404500,1769825406000,1769825407000}') \g /dev/null
 SELECT is(string_agg(concat_ws(' ', device_id, connected, broker, cut_off, to_char(last_seen, 'SS')), ', ' ORDER BY device_id),
-    'dev-1 t b1 05, dev-2 t b1 06, dev-3 t b1 07', 'never earlier; and who was thought elsewhere or away is here') FROM ota.device WHERE device_id ~ '^dev-';
+    'dev-1 t b1 05, dev-2 t b2 06, dev-3 t b1 07', 'never earlier; who was thought away is here, and who has gone elsewhere stays there') FROM ota.device WHERE device_id ~ '^dev-';
+UPDATE ota.device SET connected = false, listening = false, cut_off = 'listening' WHERE device_id = 'dev-3';
+UPDATE ota.device SET connected = false, listening = false WHERE device_id = 'dev-2';
+SELECT ota.broker_seen('b1', '{dev-2,dev-3}', '{1769825408000,1769825408000}') \g /dev/null
+SELECT is(string_agg(concat_ws(' ', device_id, connected, listening, broker, cut_off, to_char(last_seen, 'SS')), ', ' ORDER BY device_id),
+    'dev-2 f f b2 08, dev-3 t t b1 08', 'who listened listens again; who has gone from there, too, is gone') FROM ota.device WHERE device_id ~ '^dev-[23]';
 SELECT is_empty('SELECT * FROM ota.broker_updates(''{dev-1,dev-2}'')', 'no update, no row');
 
 SELECT * FROM finish();

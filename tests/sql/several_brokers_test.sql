@@ -59,4 +59,11 @@ SELECT is(pg_temp.row_of(:r, 'dev-3'), 'cancelled broker slot recall', 'the reca
 SELECT pg_temp.listens('dev-3', 'other', 4);
 SELECT results_eq('SELECT device_id FROM ota.broker_recalls(''other'', 10)', ARRAY['dev-3'], 'until it is back, wherever that is');
 
+-- Facts that were read before another broker wrote
+SELECT lives_ok('SELECT pg_temp.listens(''dev-3'', ''other'', 4)', 'the same session once more');
+SELECT throws_ok('SELECT pg_temp.listens(''dev-3'', ''broker'', 3)', '40001',
+    'a device of broker "broker" has been heard of at another one, in a later session', 'an earlier session is to be read again');
+SELECT is(broker || ' ' || session, 'other 4', 'and changes nothing') FROM ota.device WHERE device_id = 'dev-3';
+SELECT lives_ok('SELECT pg_temp.listens(''nobody'', ''broker'', 3)', 'a device that is gone is no later session');
+
 SELECT * FROM finish();
