@@ -10,6 +10,11 @@
 
 #include "blocks_internal.h"
 
+enum {
+	/* The emptiest bucket (a largest block below nothing) is full then, at the slowest rate; and nothing overflows at the fastest. */
+	FULL_AFTER_US = 32000000,
+};
+
 /* Answers without bytes, of one session: whoever floods with nonsense is not flooded back. */
 static const struct limit_rule limit_errors = { .burst = 64, .per_minute = 600 };
 
@@ -224,21 +229,20 @@ static void refill(struct gate *gate)
 									 : wanted;
 	int64_t burst = rate / 4;
 	int64_t passed_us = now_us - blocks->filled_us;
+	int64_t bytes;
 
 	burst = burst < BLOCKS_BURST_MIN ? BLOCKS_BURST_MIN : burst;
 	burst = burst > BLOCKS_BURST_MAX ? BLOCKS_BURST_MAX : burst;
 	if (blocks->filled_us == 0 || passed_us < 0) {
 		blocks->tokens = burst;
-	} else {
-		/* After a second any bucket is full, and nothing overflows. */
-		passed_us = passed_us > 1000000 ? 1000000 : passed_us;
-		/* Bytes of a moment that is too short for one byte are not lost: the time is kept. */
-		if (passed_us * (rate / 1000) < 1000) {
-			return;
-		}
-		blocks->tokens += passed_us * (rate / 1000) / 1000;
+		blocks->filled_us = now_us == 0 ? 1 : now_us;
+		return;
 	}
-	blocks->filled_us = now_us == 0 ? 1 : now_us;
+	passed_us = passed_us > FULL_AFTER_US ? FULL_AFTER_US : passed_us;
+	bytes = passed_us * rate / 1000000;
+	blocks->tokens += bytes;
+	/* What is too short for another byte counts the next time: ticks may come with every message. */
+	blocks->filled_us = now_us - (passed_us - (bytes * 1000000 + rate - 1) / rate);
 	if (blocks->tokens > burst) {
 		blocks->tokens = burst;
 	}
@@ -257,8 +261,10 @@ void blocks_work(struct gate *gate)
 		return;
 	}
 	refill(gate);
-	while (blocks->ready != NULL && blocks->tokens > 0
-		&& blocks->reading_bytes < BLOCKS_READING_BYTES && start_one(gate)) {
+	/* Refusals take no bytes from the bucket, and after a halt there is nothing else. */
+	for (int turns = 0; turns < BLOCKS_TURNS && blocks->ready != NULL && blocks->tokens > 0
+		 && blocks->reading_bytes < BLOCKS_READING_BYTES && start_one(gate);
+		 turns++) {
 	}
 }
 

@@ -30,6 +30,7 @@ enum {
 	BLOCKS_WAITING_MAX = 32768, /* of all devices */
 	BLOCKS_READING = 128,       /* handed to the reading thread */
 	BLOCKS_READING_BYTES = 4 << 20,
+	BLOCKS_TURNS = 512, /* requests that are read or refused in one go */
 	BLOCKS_BURST_MIN =
 		64 << 10, /* bytes of a full bucket: a quarter of a second, but no less ... */
 	BLOCKS_BURST_MAX =

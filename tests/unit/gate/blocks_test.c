@@ -247,6 +247,72 @@ static void no_more_than_the_cap(void **state)
 	fixture_free(f);
 }
 
+/* The bucket loses nothing when it is looked at with every message. */
+static void no_less_than_the_cap(void **state)
+{
+	struct mosquitto client = { .id = "dev-1", .protocol_version = 4 };
+	struct fixture *f = told_fixture(&client);
+	struct blocks *blocks = f->gate->blocks;
+
+	(void)state;
+	f->options.block_bytes_per_second = 16384;
+	blocks->tokens = -1000000;
+	blocks->filled_us = fixture_mono_us;
+	assert_int_equal(ask(&client, 0, IMAGE), MOSQ_ERR_SUCCESS);
+	for (int i = 0; i < 10000; i++) {
+		fixture_mono_us += 70;
+		blocks_work(f->gate);
+	}
+	assert_in_range(blocks->tokens + 1000000, 11280, 11469);
+	/* Nor when nobody looks for long. */
+	fixture_mono_us += 10000000;
+	blocks_work(f->gate);
+	assert_in_range(blocks->tokens + 1000000, 11280 + 163840, 11469 + 163840);
+	fixture_free(f);
+}
+
+/* After a halt all that waits is refused, but not all of it at once. */
+static void a_halt_holds_the_loop_up_by_little(void **state)
+{
+	enum {
+		DEVICES = BLOCKS_TURNS / BLOCKS_OUTSTANDING + 16
+	};
+	static struct mosquitto clients[DEVICES];
+	static char ids[DEVICES][16];
+	struct mosquitto first = { .id = "dev-1", .protocol_version = 4 };
+	struct fixture *f = told_fixture(&first);
+	struct blocks *blocks = f->gate->blocks;
+	const size_t all = (size_t)DEVICES * BLOCKS_OUTSTANDING;
+	char topic[64];
+
+	(void)state;
+	for (size_t i = 0; i < DEVICES; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "many-%zu", i);
+		clients[i] = (struct mosquitto){ .id = ids[i], .protocol_version = 4 };
+		fixture_subscribe(&clients[i], "fleet/north/ota/available");
+		push(f, new_offer(ids[i], 1));
+	}
+	for (size_t i = 0; i < DEVICES; i++) {
+		fixture_tick(1000);
+	}
+	f->options.block_bytes_per_second = 16384;
+	blocks->tokens = -1000000;
+	blocks->filled_us = fixture_mono_us;
+	for (size_t i = 0; i < all; i++) {
+		snprintf(topic, sizeof(topic), "devices/%s/ota/block/get", ids[i % DEVICES]);
+		assert_int_equal(ask_on(&clients[i % DEVICES], topic, SHA256, (int64_t)(i / DEVICES), 16),
+			MOSQ_ERR_SUCCESS);
+	}
+	assert_int_equal(blocks->waiting, all);
+	blocks->tokens = 1000;
+	set_live(f, false);
+	fixture_tick(20);
+	assert_int_equal(blocks->waiting, all - BLOCKS_TURNS);
+	fixture_tick(20);
+	assert_int_equal(blocks->waiting, 0);
+	fixture_free(f);
+}
+
 static void no_more_than_the_image_twice(void **state)
 {
 	struct mosquitto client = { .id = "dev-1", .protocol_version = 4 };
@@ -276,6 +342,8 @@ int main(void)
 		cmocka_unit_test(only_its_own_gateway),
 		cmocka_unit_test(turns_and_bounds),
 		cmocka_unit_test(no_more_than_the_cap),
+		cmocka_unit_test(no_less_than_the_cap),
+		cmocka_unit_test(a_halt_holds_the_loop_up_by_little),
 		cmocka_unit_test(no_more_than_the_image_twice),
 	};
 
