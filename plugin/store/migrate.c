@@ -1,11 +1,11 @@
 #include "ota/store/migrate.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <openssl/evp.h>
 
+#include "ota/base/hex.h"
 #include "ota/rules/version.h"
 #include "ota/store/sql_files.h"
 
@@ -40,9 +40,7 @@ static enum ota_err functions_digest(char out[65])
 	if (!EVP_DigestFinal_ex(context, digest, &length) || length != sizeof(digest)) {
 		goto out;
 	}
-	for (size_t i = 0; i < sizeof(digest); i++) {
-		(void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
-	}
+	hex_write(digest, sizeof(digest), out);
 	err = OTA_OK;
 out:
 	EVP_MD_CTX_free(context);
@@ -96,13 +94,13 @@ static enum ota_err apply_migrations(
 		ota_why_set(why,
 			"the database has schema version %lld, this plugin needs %lld: let the owner of schema ota run sql/install.sql",
 			(long long)have, (long long)know);
-		return OTA_ERR_CONFLICT;
+		return OTA_ERR_DENIED;
 	}
 	if (have > know) {
 		ota_why_set(why,
 			"the database has schema version %lld, this plugin knows up to %lld: upgrade the plugin",
 			(long long)have, (long long)know);
-		return OTA_ERR_CONFLICT;
+		return OTA_ERR_DENIED;
 	}
 	for (size_t i = 0; i < sql_files_count && is_migration(sql_files[i].name); i++) {
 		if (migration_version(sql_files[i].name) > have) {

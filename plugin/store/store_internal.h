@@ -63,7 +63,10 @@ struct store {
 	pthread_t thread;
 };
 
-/* Connect, migrate, take the broker's name and introduce it; on an error the connection is of no use. */
+/*
+ * Connect, migrate, take the broker's name and introduce it; on an error the connection is of no use.  OTA_ERR_DENIED: the database is there
+ * but is not for us, which only an operator can change.
+ */
 OTA_MUST_USE enum ota_err link_connect(struct store *store, struct ota_why *why);
 /* A whole pass that began at `at_ms` (wall clock) is done: what the database said then is known here, and kept. */
 void link_contact(struct store *store, int64_t at_ms);

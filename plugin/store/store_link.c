@@ -183,8 +183,8 @@ void link_lose(struct store *store, enum ota_err err, const struct ota_why *why)
 	outbox_rewind(store->outbox);
 	store->proven = false;
 	store->trouble_since = 0;
-	store->refused = err == OTA_ERR_CONFLICT;
-	if (err == OTA_ERR_CONFLICT && store->taken_since && now - store->taken_since < NAME_TAKEN_MS) {
+	store->refused = err == OTA_ERR_DENIED;
+	if (store->refused && store->taken_since && now - store->taken_since < NAME_TAKEN_MS) {
 		store->retry_at = now + NAME_RETRY_MS;
 		return;
 	}
@@ -255,7 +255,7 @@ static enum ota_err take_name(struct store *store, struct ota_why *why)
 			"another broker is connected under the name \"%s\"; give each its own plugin_opt_broker_name",
 			store->options->broker_name);
 		store->taken_since = store->taken_since ? store->taken_since : clock_mono_ms();
-		err = OTA_ERR_CONFLICT;
+		err = OTA_ERR_DENIED;
 	}
 	PQclear(result);
 	return err;

@@ -62,6 +62,30 @@ def test_controller_is_taken_over_within_seconds(site):
     site.wait_rollout(rollout, "completed")
 
 
+def test_a_conflict_at_the_connection_is_no_refusal(site):
+    """A deadlock with another broker passes by itself: what was told may be told again meanwhile, as in any outage."""
+    site.quick_plan(wait="1 hour", first=99)
+    site.release("1.5.0")
+    device = site.device("dev-1")
+    site.wait_device("dev-1", listening=True)
+    rollout = site.start_rollout("default", "1.5.0", "quick")
+    device.wait_notice()
+    site.wait_update(rollout, "dev-1", "notified")
+    site.db.execute("CREATE FUNCTION public.loses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    " RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
+    site.db.execute("CREATE TRIGGER loses BEFORE UPDATE ON ota.broker FOR EACH ROW EXECUTE FUNCTION public.loses()")
+    site.db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mosquitto_ota broker-1' AND datname = %s",
+                    site.db.name)
+    site.broker.wait_log("PostgreSQL is away", 15)
+    device.vanish()
+    device.connect()
+    device.subscribe(device.topic)
+    wait_for(lambda: len(device.notices()) == 2, 30, lambda: site.broker.log()[-2000:])
+    site.db.execute("DROP TRIGGER loses ON ota.broker")
+    site.broker.wait_log("PostgreSQL is back", 30)
+    assert {notice["attempt"] for notice in device.notices()} == {1}
+
+
 def test_devices_of_a_dead_broker_are_not_shown_as_connected(site):
     second = site.add_broker("broker-2")
     site.quick_plan(wait="0.2 seconds")

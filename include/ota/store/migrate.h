@@ -13,6 +13,6 @@
 #include "ota/store/pg.h"
 
 /*
- * OTA_ERR_CONFLICT: the database is newer than this plugin; nothing was changed.  Other errors as pg_exec().
+ * OTA_ERR_DENIED: the database is newer than this plugin, or older and another role's to upgrade; nothing was changed.  Other errors as pg_exec().
  */
 OTA_MUST_USE enum ota_err migrate(struct pg *pg, struct logring *log, struct ota_why *why);
