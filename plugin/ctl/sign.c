@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "ota/base/hex.h"
 #include "ota/wire/keyring.h"
 
 enum {
@@ -195,9 +196,7 @@ enum ota_err file_digest(const char *path, char hex[65], int64_t *size, struct o
 		ota_why_set(why, "cannot read %s", path);
 		goto out;
 	}
-	for (size_t i = 0; i < 32; i++) {
-		(void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-	}
+	hex_write(digest, 32, hex);
 	*size = total;
 	err = OTA_OK;
 out:

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/base/hex.h"
 #include "ota/store/pg_array.h"
 #include "ota/wire/base64.h"
 #include "ota/wire/json.h"
@@ -42,7 +43,6 @@ static char *number_text(double number)
 
 static char *hex_text(const char *base64)
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t *bytes = NULL;
 	size_t length = 0;
 	char *text = NULL;
@@ -53,11 +53,7 @@ static char *hex_text(const char *base64)
 	text = malloc(2 * length + 3);
 	if (text) {
 		memcpy(text, "\\x", 2);
-		for (size_t i = 0; i < length; i++) {
-			text[2 + 2 * i] = digits[bytes[i] >> 4];
-			text[3 + 2 * i] = digits[bytes[i] & 15];
-		}
-		text[2 + 2 * length] = '\0';
+		hex_write(bytes, length, text + 2);
 	}
 	free(bytes);
 	return text;

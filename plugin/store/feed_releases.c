@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/base/hex.h"
 #include "ota/store/pg_array.h"
 #include "ota/wire/release.h"
 
@@ -24,17 +25,6 @@ enum {
 	L_SIGNATURE
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9') {
-		return c - '0';
-	}
-	if (c >= 'a' && c <= 'f') {
-		return c - 'a' + 10;
-	}
-	return -1;
-}
-
 /* The signature column comes as hex; NULL stays NULL. */
 static enum ota_err decode_hex(const char *text, uint8_t **bytes, size_t *length)
 {
@@ -50,15 +40,9 @@ static enum ota_err decode_hex(const char *text, uint8_t **bytes, size_t *length
 	if (!out) {
 		return OTA_ERR_NOMEM;
 	}
-	for (size_t i = 0; i < n; i++) {
-		int high = hex_digit(text[2 * i]);
-		int low = hex_digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0) {
-			free(out);
-			return OTA_ERR_INVALID;
-		}
-		out[i] = (uint8_t)(high * 16 + low);
+	if (!hex_read(text, n, out)) {
+		free(out);
+		return OTA_ERR_INVALID;
 	}
 	*bytes = out;
 	*length = n;

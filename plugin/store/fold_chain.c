@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/base/hex.h"
+
 #include "fold_internal.h"
 
 enum {
@@ -14,26 +16,10 @@ enum {
 /* Times that both sides turn into the same microseconds: PostgreSQL multiplies them as doubles. */
 static const int64_t at_ms_max = INT64_C(9007199254740);
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool read_hash(const char *hex, uint8_t hash[AUDIT_HASH_BYTES])
 {
-	if (!hex || strlen(hex) != 2 * (size_t)AUDIT_HASH_BYTES) {
-		return false;
-	}
-	for (size_t i = 0; i < AUDIT_HASH_BYTES; i++) {
-		int high = hex_digit(hex[2 * i]);
-		int low = hex_digit(hex[2 * i + 1]);
-
-		if (high < 0 || low < 0) {
-			return false;
-		}
-		hash[i] = (uint8_t)(high * 16 + low);
-	}
-	return true;
+	return hex && strlen(hex) == 2 * (size_t)AUDIT_HASH_BYTES
+		&& hex_read(hex, AUDIT_HASH_BYTES, hash);
 }
 
 static void next_text(const struct pg_binary *column, size_t *at, struct audit_text *text)

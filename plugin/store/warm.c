@@ -1,12 +1,13 @@
 #include "ota/store/warm.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
 #include <openssl/evp.h>
+
+#include "ota/base/hex.h"
 
 #include "warm_internal.h"
 
@@ -151,8 +152,8 @@ static char *hash_where(const char *conninfo)
 	if (good && EVP_DigestFinal_ex(context, digest, &length) == 1) {
 		text = malloc(2 * (size_t)length + 1);
 	}
-	for (unsigned int i = 0; text && i < length; i++) {
-		(void)snprintf(text + 2 * (size_t)i, 3, "%02x", digest[i]);
+	if (text) {
+		hex_write(digest, length, text);
 	}
 	EVP_MD_CTX_free(context);
 	PQconninfoFree(options);

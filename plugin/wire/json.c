@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ota/base/hex.h"
 #include "ota/wire/topic.h"
 
 #include "json_names.h"
@@ -44,24 +45,13 @@ static bool is_digit(int c)
 	return c >= '0' && c <= '9';
 }
 
-static int hex_value(int c)
-{
-	if (is_digit(c)) {
-		return c - '0';
-	}
-	if (c >= 'a' && c <= 'f') {
-		return c - 'a' + 10;
-	}
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Four hex digits; -1: not there. */
 static long read_hex4(struct reader *reader)
 {
 	long value = 0;
 
 	for (int i = 0; i < 4; i++) {
-		int digit = hex_value(peek(reader));
+		int digit = hex_digit((char)peek(reader));
 
 		if (digit < 0) {
 			return -1;

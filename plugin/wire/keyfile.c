@@ -13,6 +13,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "ota/base/hex.h"
+
 /* Below 2048 RSA is weak (NIST SP 800-131A); above 8192 one check takes too long to be asked for by a file. */
 enum {
 	RSA_BITS_MIN = 2048,
@@ -40,17 +42,12 @@ static bool refuse_errno(char *reason, const char *what, int error)
 
 bool keyfile_hex_digest(const void *data, size_t length, char out[KEYRING_KEYID_SIZE])
 {
-	static const char hex[] = "0123456789abcdef";
 	uint8_t digest[SHA256_SIZE];
 
 	if (EVP_Digest(data, length, digest, NULL, EVP_sha256(), NULL) != 1) {
 		return false;
 	}
-	for (size_t i = 0; i < SHA256_SIZE; i++) {
-		out[2 * i] = hex[digest[i] >> 4];
-		out[2 * i + 1] = hex[digest[i] & 15];
-	}
-	out[2 * SHA256_SIZE] = '\0';
+	hex_write(digest, sizeof(digest), out);
 	return true;
 }
 

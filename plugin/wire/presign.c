@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "ota/base/hex.h"
 #include "ota/wire/time.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
@@ -26,17 +27,6 @@ static bool is_unreserved(unsigned char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'
 		|| c == '.' || c == '_' || c == '~';
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9') {
-		return c - '0';
-	}
-	if (c >= 'A' && c <= 'F') {
-		return c - 'A' + 10;
-	}
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* UriEncode() of AWS's page; returns the end. */
@@ -88,17 +78,6 @@ static bool hmac(const void *key, size_t size, const char *text, uint8_t out[PRE
 	return HMAC(EVP_sha256(), key, (int)size, (const unsigned char *)text, strlen(text), out,
 			   &length)
 		&& length == PRESIGN_KEY_SIZE;
-}
-
-static void to_hex(const uint8_t bytes[PRESIGN_KEY_SIZE], char out[HEX_SIZE])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < PRESIGN_KEY_SIZE; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	out[2 * PRESIGN_KEY_SIZE] = '\0';
 }
 
 /* HMAC(HMAC(HMAC(HMAC("AWS4" secret, date), region), service), "aws4_request"): the same for a whole day. */
@@ -187,12 +166,12 @@ enum ota_err presign_query(const struct credential *credential, struct presign_d
 	if (EVP_Digest(request, (size_t)(line - request), digest, &size, EVP_sha256(), NULL) != 1) {
 		return OTA_ERR_NOMEM;
 	}
-	to_hex(digest, signature);
+	hex_write(digest, sizeof(digest), signature);
 	(void)snprintf(text, sizeof(text), ALGORITHM "\n%s\n%s\n%s", stamp, scope, signature);
 	if (!make_day(credential, date, day) || !hmac(day->key, sizeof(day->key), text, digest)) {
 		return OTA_ERR_NOMEM;
 	}
-	to_hex(digest, signature);
+	hex_write(digest, sizeof(digest), signature);
 	(void)append(append(at, "&X-Amz-Signature="), signature);
 	return OTA_OK;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ota/base/hex.h"
 #include "ota/wire/base64.h"
 #include "ota/wire/dsse.h"
 #include "ota/wire/json.h"
@@ -124,11 +125,6 @@ out:
 	return err;
 }
 
-static int hex_value(char c)
-{
-	return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
 /* The artifact signature over the file whose digest the manifest names; any one trusted key. */
 static enum ota_err verify_artifact(const struct release_unverified *row,
 	const struct keyring *keyring, bool *signers, struct release *release, struct ota_why *why)
@@ -136,10 +132,10 @@ static enum ota_err verify_artifact(const struct release_unverified *row,
 	uint8_t digest[SHA256_SIZE];
 	bool whole_messages_only = false;
 
-	for (size_t i = 0; i < SHA256_SIZE; i++) {
-		/* 64 lower-case hex digits, says the manifest's parser. */
-		digest[i] = (uint8_t)(hex_value(release->manifest->sha256[2 * i]) << 4
-			| hex_value(release->manifest->sha256[2 * i + 1]));
+	/* It is 64 digits, says the manifest's parser. */
+	if (!hex_read(release->manifest->sha256, sizeof(digest), digest)) {
+		ota_why_set(why, "the manifest's sha256 is no digest");
+		return OTA_ERR_INVALID;
 	}
 	for (size_t i = 0; i < keyring_count(keyring); i++) {
 		if (keyring_verify_digest(keyring, i, digest, row->signature, row->signature_length)) {
