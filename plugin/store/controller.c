@@ -323,6 +323,7 @@ static enum ota_err run_one(struct controller *controller, struct pg *pg, struct
 static enum ota_err run_in_transaction(struct controller *controller, struct pg *pg,
 	struct rollout_row *row, struct controller_result *done, struct ota_why *why)
 {
+	const enum rollout_state before = row->state;
 	enum ota_err err = pg_script(pg, "BEGIN", why);
 	struct ota_why ignored;
 
@@ -336,6 +337,7 @@ static enum ota_err run_in_transaction(struct controller *controller, struct pg 
 		return pg_script(pg, "COMMIT", why);
 	}
 	(void)!pg_script(pg, "ROLLBACK", &ignored);
+	row->state = before;
 	if (err == OTA_ERR_UNAVAILABLE || err == OTA_ERR_TIMEOUT) {
 		return err;
 	}

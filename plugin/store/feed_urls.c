@@ -42,6 +42,11 @@ enum ota_err feed_urls(struct feed *feed, struct pg *pg, struct ota_why *why)
 		pg_array_text(&names, feed->credentials->items[i].name);
 	}
 	values[1] = pg_array_end(&names);
+	if (!values[1]) {
+		pg_array_free(&names);
+		ota_why_set(why, "out of memory");
+		return OTA_ERR_NOMEM;
+	}
 	err = pg_exec(pg, "SELECT ota.broker_urls($1, $2::text[])", 2, values, &rows, why);
 	pg_array_free(&names);
 	if (err) {

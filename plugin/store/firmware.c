@@ -19,8 +19,9 @@ enum {
 
 struct firmware {
 	struct firmware_files files; /* of the thread */
-	struct queue *todo;
+	struct queue *todo;          /* with room for all jobs, as `done` */
 	struct queue *done;
+	size_t given; /* of the broker's thread: jobs that were not taken back */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool asleep;   /* under the lock */
@@ -28,7 +29,8 @@ struct firmware {
 	pthread_t thread;
 };
 
-static enum block_status read_all(const struct image *image, struct block_job *job)
+static enum block_status read_all(
+	struct firmware_files *files, struct image *image, struct block_job *job)
 {
 	uint32_t done = 0;
 
@@ -39,7 +41,10 @@ static enum block_status read_all(const struct image *image, struct block_job *j
 		if (got < 0 && errno == EINTR) {
 			continue;
 		}
-		if (got <= 0) { /* shorter now, or the disk is bad: the search says which */
+		if (got < 0) {
+			files_unreadable(files, image, errno);
+		}
+		if (got <= 0) { /* 0: it is shorter now, as its size says */
 			return BLOCK_LATER;
 		}
 		done += (uint32_t)got;
@@ -62,7 +67,7 @@ static enum block_status work(struct firmware_files *files, struct block_job *jo
 		return BLOCK_LATER;
 	}
 	if (job->length > 0) {
-		status = read_all(image, job);
+		status = read_all(files, image, job);
 	}
 	/* Once more: nothing that was written meanwhile gets out. */
 	return files_unchanged(files, image) ? status : BLOCK_LATER;
@@ -105,7 +110,7 @@ static void *run(void *argument)
 		}
 		if (job) {
 			job->status = work(&firmware->files, job);
-			(void)!queue_push(firmware->done, job); /* as many places as jobs */
+			(void)!queue_push(firmware->done, job); /* there is a place for each job */
 		}
 		searching = files_search(&firmware->files);
 	}
@@ -176,10 +181,10 @@ enum ota_err firmware_submit(void *context, struct block_job *job)
 	struct firmware *firmware = context;
 	bool asleep;
 
-	/* The other queue must have room for what comes back. */
-	if (queue_room(firmware->done) == 0 || !queue_push(firmware->todo, job)) {
+	if (firmware->given == FIRMWARE_JOBS_MAX || !queue_push(firmware->todo, job)) {
 		return OTA_ERR_FULL;
 	}
+	firmware->given++;
 	(void)pthread_mutex_lock(&firmware->lock);
 	asleep = firmware->asleep;
 	(void)pthread_mutex_unlock(&firmware->lock);
@@ -192,8 +197,10 @@ enum ota_err firmware_submit(void *context, struct block_job *job)
 struct block_job *firmware_take(void *context)
 {
 	struct firmware *firmware = context;
+	struct block_job *job = queue_pop(firmware->done);
 
-	return queue_pop(firmware->done);
+	firmware->given -= job ? 1 : 0;
+	return job;
 }
 
 void firmware_stop(struct firmware *firmware)

@@ -40,7 +40,7 @@ struct image {
 	int fd; /* READY; else -1 */
 	struct file_mark mark;
 	int64_t searched_ms; /* when it was found missing */
-	int64_t told_ms;     /* when that was logged; 0: never */
+	int64_t told_ms;     /* when that, or that it cannot be read, was logged; 0: never */
 	uint64_t used;
 	char name[256]; /* of the file */
 };
@@ -78,6 +78,8 @@ void files_clear(struct firmware_files *files);
 struct image *files_image(struct firmware_files *files, const struct block_job *job);
 /* Is the open file of a READY image still the one that was checked?  If not, it is to be searched. */
 bool files_unchanged(struct firmware_files *files, struct image *image);
+/* The open file of a READY image cannot be read: say so, once in a while. */
+void files_unreadable(struct firmware_files *files, struct image *image, int code);
 /* Do a bit of searching.  False: there is nothing to search. */
 bool files_search(struct firmware_files *files);
 /* Say what the directory is like, at the start. */

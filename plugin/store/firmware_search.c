@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "ota/base/clock.h"
+#include "ota/base/hex.h"
 
 #include "firmware_internal.h"
 
@@ -175,6 +176,25 @@ static void other_file(struct search *search)
 	note(search, search->name, "has the size, and another SHA-256");
 }
 
+/* Is it time to say what is wrong with it, again? */
+static bool tell(struct image *image, int64_t now_ms)
+{
+	if (image->told_ms != 0 && now_ms - image->told_ms < TELL_AGAIN_MS) {
+		return false;
+	}
+	image->told_ms = now_ms == 0 ? 1 : now_ms;
+	return true;
+}
+
+void files_unreadable(struct firmware_files *files, struct image *image, int code)
+{
+	if (tell(image, clock_mono_ms())) {
+		logring_printf(files->log, LOG_LEVEL_ERROR,
+			"release %s is not served in blocks: %s/%s cannot be read: %s; devices are put off until it can",
+			image->version, files->directory, image->name, strerrordesc_np(code));
+	}
+}
+
 static void missing(struct firmware_files *files)
 {
 	struct search *search = &files->search;
@@ -183,8 +203,7 @@ static void missing(struct firmware_files *files)
 
 	image->state = IMAGE_MISSING;
 	image->searched_ms = now;
-	if (image->told_ms == 0 || now - image->told_ms >= TELL_AGAIN_MS) {
-		image->told_ms = now == 0 ? 1 : now;
+	if (tell(image, now)) {
 		if (search->trouble) {
 			logring_printf(files->log, LOG_LEVEL_ERROR,
 				"release %s cannot be served in blocks: the directory %s cannot be read: %s",
@@ -268,7 +287,6 @@ static void remember(struct firmware_files *files, const char *sha256)
 /* The whole file is hashed. */
 static void compare(struct firmware_files *files)
 {
-	static const char digits[] = "0123456789abcdef";
 	struct search *search = &files->search;
 	unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
 	char sha256[BLOCK_SHA256] = "";
@@ -277,10 +295,7 @@ static void compare(struct firmware_files *files)
 
 	search->fd = -1;
 	if (EVP_DigestFinal_ex(search->hash, digest, &length) == 1 && length == 32) {
-		for (size_t i = 0; i < length; i++) {
-			sha256[2 * i] = digits[digest[i] >> 4];
-			sha256[2 * i + 1] = digits[digest[i] & 15];
-		}
+		hex_write(digest, length, sha256);
 	}
 	/* One that is being written while it is hashed is none yet. */
 	if (!sha256[0] || !is_still(fd, &search->mark)) {

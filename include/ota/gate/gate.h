@@ -35,7 +35,7 @@ struct gate_links {
 	 * `changes`.  Errors as for `command`.  May be NULL: only what was told by this gate is known.
 	 */
 	enum ota_err (*updating)(void *context, const char *device, int64_t session);
-	/* SIGHUP: read the key directory again. */
+	/* SIGHUP: read the key directory and the credentials of URLs again. */
 	void (*reload)(void *context);
 	void *context;
 	/*

@@ -24,7 +24,7 @@ void presence_subscribe(
 void presence_unsubscribe(
 	struct gate *gate, struct mosquitto *client, const struct policy_topic *topic);
 
-/* It reported: it is a device.  Tells the store so, once; OTA_ERR_FULL: no room now. */
+/* It reported: it is a device.  Tells the store so, once.  Errors of emit_event(), and OTA_ERR_NOMEM. */
 OTA_MUST_USE enum ota_err presence_reported(struct gate *gate, struct session *session);
 
 /* Confirm the subscriptions asked for since the last tick. */

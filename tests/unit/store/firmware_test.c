@@ -222,6 +222,40 @@ static void no_links_no_pipes_nothing_hidden(void **state)
 	assert_true(logged(place, "link is a symbolic link"));
 }
 
+/* None is lost, however many are done and not taken back. */
+static void as_many_jobs_as_it_says(void **state)
+{
+	struct place *place = *state;
+	struct block_job *jobs = calloc(2 * FIRMWARE_JOBS_MAX, sizeof(*jobs));
+	const int64_t end = clock_mono_ms() + PATIENCE_MS;
+	size_t given = 0;
+	size_t back = 0;
+
+	assert_non_null(jobs);
+	while (given < 2 * FIRMWARE_JOBS_MAX) {
+		struct block_job *job = &jobs[given];
+
+		job->size = SIZE;
+		memcpy(job->sha256, place->sha256, sizeof(job->sha256));
+		if (firmware_submit(place->firmware, job) != OTA_OK) {
+			break;
+		}
+		if (++given == FIRMWARE_JOBS_MAX / 2) {
+			pause_ms(200); /* some of them are done */
+		}
+	}
+	assert_int_equal(given, FIRMWARE_JOBS_MAX);
+	while (back < given && clock_mono_ms() < end) {
+		back += firmware_take(place->firmware) != NULL ? 1 : 0;
+	}
+	assert_int_equal(back, given);
+	assert_int_equal(firmware_submit(place->firmware, jobs), OTA_OK);
+	while (firmware_take(place->firmware) == NULL) {
+		assert_true(clock_mono_ms() < end);
+	}
+	free(jobs);
+}
+
 static void directory_that_is_not_there(void **state)
 {
 	struct place *place = *state;
@@ -249,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(found_by_content_whatever_its_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_and_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_links_no_pipes_nothing_hidden, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(as_many_jobs_as_it_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(directory_that_is_not_there, set_up, tear_down),
 	};
 
