@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness import Postgres, Broker, Fleet, Site  # noqa: E402
 from harness.arena import Arena  # noqa: E402
+from harness.blocks import BlockSite  # noqa: E402
 
 pytest_plugins = ["harness.durability", "harness.agent_fixtures"]  # their fixtures
 
@@ -111,6 +112,21 @@ def _broker_maker(plugin):
 @pytest.fixture
 def make_broker(plugin):
     return _broker_maker(plugin)
+
+
+@pytest.fixture(scope="module", params=list(brokers()))
+def block_site(request, plugin, postgres, tmp_path_factory):
+    """A broker that serves images in blocks, shared by the tests of a file."""
+    base = postgres.create_database()
+    site = BlockSite(tmp_path_factory.mktemp("blocks"), base, _broker_maker(plugin))
+    try:
+        yield site.open(request.param)
+        site.close()
+    finally:
+        for broker in site.brokers:
+            if broker.running():
+                broker.kill()
+        postgres.drop_database(base)
 
 
 @pytest.fixture(scope="module", params=list(brokers()))

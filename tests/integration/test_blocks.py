@@ -5,23 +5,13 @@ import time
 
 import pytest
 
-from conftest import brokers, _broker_maker
 from harness import wait_for
-from harness.blocks import DENIED, MISSING, OK, RANGE, BlockSite
+from harness.blocks import DENIED, MISSING, OK, RANGE
 
 
-@pytest.fixture(scope="module", params=list(brokers()))
-def place(request, plugin, postgres, tmp_path_factory):
-    base = postgres.create_database()
-    site = BlockSite(tmp_path_factory.mktemp("blocks"), base, _broker_maker(plugin))
-    try:
-        yield site.open(request.param)
-        site.close()
-    finally:
-        for broker in site.brokers:
-            if broker.running():
-                broker.kill()
-        postgres.drop_database(base)
+@pytest.fixture
+def place(block_site):
+    return block_site
 
 
 def test_an_image_in_blocks(place):

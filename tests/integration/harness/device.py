@@ -182,3 +182,8 @@ def manifest_of(notice):
     payload = notice["manifest"]["payload"]
     return json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_"
                                        if "-" in payload or "_" in payload else None))
+
+
+def those_told(devices, version=None):
+    """Who of them has a notice, of this version."""
+    return [device for device in devices if any(version in (None, notice["version"]) for notice in device.notices())]

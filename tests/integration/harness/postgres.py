@@ -145,12 +145,16 @@ class Database:
     def column(self, sql, *values):
         return [next(iter(row.values())) for row in self.execute(sql, *values)]
 
-    def refused(self, sql, *values):
-        """Runs a statement that the database must refuse with its own words; returns them."""
+    def refusal(self, sql, *values):
+        """Runs a statement that the database must refuse with its own words; returns (code, message, hint)."""
         try:
             self.execute(sql, *values)
         except psycopg2.Error as error:
             assert error.pgcode and error.diag.message_primary, error  # not a broken connection
             assert not error.pgcode.startswith(("42601", "42703", "42883", "XX")), f"a mistake in the SQL: {error}"
-            return error.diag.message_primary
+            return error.pgcode, error.diag.message_primary, error.diag.message_hint or ""
         raise AssertionError(f"was accepted: {sql} {values}")
+
+    def refused(self, sql, *values):
+        """The same; returns the message."""
+        return self.refusal(sql, *values)[1]

@@ -83,6 +83,13 @@ class Site:
     def devices(self, count, prefix="dev", **options):
         return [self.device(f"{prefix}-{index:03d}", **options) for index in range(1, count + 1)]
 
+    def listening_devices(self, fleet, count, version="1.0.0"):
+        """Devices of a fleet, as soon as the record has all of them."""
+        devices = self.devices(count, fleet=fleet, version=version)
+        wait_for(lambda: self.db.value("SELECT count(*) FROM ota.device WHERE fleet = %s AND listening AND version = %s", fleet, version)
+                 == count, 10, lambda: self.db.rows("SELECT * FROM ota.device"))
+        return devices
+
     def client(self, client_id, broker=None, connect=True, **options):
         client = Client(broker or self.broker, client_id, **options)
         self._clients.append(client)

@@ -1,40 +1,5 @@
 /* The options of block mode. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "ota/wire/options.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static enum ota_err parse(const char *key, const char *value, const char *key2, const char *value2,
-	struct options *options, struct ota_why *why)
-{
-	const struct option_pair pairs[] = {
-		{ "database", "postgresql:///ota" },
-		{ "trusted_keys", "/etc/keys" },
-		{ key, value },
-		{ key2, value2 },
-	};
-
-	return options_parse(pairs, key2 == NULL ? 3 : 4, false, options, why);
-}
-
-static struct options parse_good(const char *key, const char *value)
-{
-	struct options options;
-	struct ota_why why = { { 0 } };
-
-	if (parse(key, value, NULL, NULL, &options, &why) != OTA_OK) {
-		fail_msg("%s", why.text);
-	}
-	return options;
-}
+#include "options_fixture.h"
 
 static void test_topics_of_blocks(void **state)
 {

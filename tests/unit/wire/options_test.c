@@ -1,43 +1,8 @@
 /* The options of mosquitto.conf: defaults, every accepted and refused value, and what the refusal says. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "ota/wire/options.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* The two that must be given, and then one or two more. */
-static enum ota_err parse(const char *key, const char *value, const char *key2, const char *value2,
-	struct options *options, struct ota_why *why)
-{
-	const struct option_pair pairs[] = {
-		{ "database", "postgresql:///ota" },
-		{ "trusted_keys", "/etc/keys" },
-		{ key, value },
-		{ key2, value2 },
-	};
-
-	return options_parse(
-		pairs, 2 + (size_t)(key != NULL) + (size_t)(key2 != NULL), false, options, why);
-}
-
-static struct options parse_good(const char *key, const char *value)
-{
-	struct options options;
-	struct ota_why why = { { 0 } };
-
-	if (parse(key, value, NULL, NULL, &options, &why) != OTA_OK) {
-		fail_msg("%s '%s': %s", key, value, why.text);
-	}
-	return options;
-}
+#include "options_fixture.h"
 
 static void test_defaults(void **state)
 {
