@@ -64,6 +64,11 @@ static cJSON *make_json(const char *text)
 	if (json_parse_object(wrapped, strlen(wrapped), 16, &root, &why) == OTA_OK) {
 		value = cJSON_DetachItemFromObjectCaseSensitive(root, "v");
 	}
+	/* Behind its end the text may not go on as another member. */
+	if (root && root->child) {
+		cJSON_Delete(value);
+		value = NULL;
+	}
 	cJSON_Delete(root);
 	free(wrapped);
 	return value;

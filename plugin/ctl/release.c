@@ -24,12 +24,25 @@ static const char *text_of(const struct task *task, const char *name)
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task->members, name));
 }
 
+/* Is there an envelope to add to, or all that a new one needs?  False: said what is missing. */
+static bool has_needed(const struct task *task)
+{
+	static const char *const needed[] = { "version", "sequence", "url", "file" };
+
+	for (size_t i = 0; !text_of(task, "append") && i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (!cJSON_GetObjectItemCaseSensitive(task->members, needed[i])) {
+			(void)task_fail("release sign needs --%s (or --append with an envelope)", needed[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* The payload: a manifest of the arguments, checked by the code that the broker checks it with.  NULL: said why. */
 static char *make_manifest(const struct task *task)
 {
 	static const char *const copied[] = { "hardware", "fleets", "minVersion", "maxVersion",
 		"notBefore", "expires", "releaseNotes" };
-	static const char *const needed[] = { "version", "sequence", "url", "file" };
 	cJSON *body = cJSON_CreateObject();
 	struct manifest *manifest = NULL;
 	struct ota_why why = { "" };
@@ -37,12 +50,6 @@ static char *make_manifest(const struct task *task)
 	int64_t size = 0;
 	char *text = NULL;
 
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		if (!cJSON_GetObjectItemCaseSensitive(task->members, needed[i])) {
-			(void)task_fail("release sign needs --%s (or --append with an envelope)", needed[i]);
-			goto out;
-		}
-	}
 	if (file_digest(text_of(task, "file"), digest, &size, &why) != OTA_OK) {
 		(void)task_fail("%s", why.text);
 		goto out;
@@ -173,6 +180,9 @@ int release_sign(struct task *task)
 	char *text = NULL;
 	int status = EXIT_NOT_DONE;
 
+	if (!has_needed(task)) {
+		return EXIT_USAGE;
+	}
 	if (begin_envelope(task, &envelope) != OTA_OK) {
 		return EXIT_NOT_DONE;
 	}
@@ -261,7 +271,8 @@ int release_verify(struct task *task)
 	int status = EXIT_NOT_DONE;
 
 	if (needed < 1 || needed > DSSE_SIGNATURES_MAX) {
-		return task_fail("--threshold is %.0f; accepted are 1 to %d", needed, DSSE_SIGNATURES_MAX);
+		(void)task_fail("--threshold is %.0f; accepted are 1 to %d", needed, DSSE_SIGNATURES_MAX);
+		return EXIT_USAGE;
 	}
 	if (keyring_load(text_of(task, "trusted_keys"), note_key, NULL, &keyring, &why) != OTA_OK
 		|| file_read(path, DSSE_ENVELOPE_MAX, &data, &length, &why) != OTA_OK) {
@@ -355,20 +366,12 @@ static bool put_signature(const struct task *task, cJSON *members)
 /* ... with a signature over the file alone. */
 static cJSON *from_signature(const struct task *task, char *version, size_t size)
 {
-	static const char *const needed[] = { "version", "url", "file", "signature" };
 	static const char *const copied[] = { "version", "url", "sequence", "release_notes" };
 	struct ota_why why = { "" };
 	char digest[65];
 	int64_t bytes = 0;
 	cJSON *members;
 
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-		if (!text_of(task, needed[i])) {
-			(void)task_fail(
-				"release add needs <envelope>, or --version, --url, --file and --signature");
-			return NULL;
-		}
-	}
 	if (file_digest(text_of(task, "file"), digest, &bytes, &why) != OTA_OK) {
 		(void)task_fail("%s", why.text);
 		return NULL;
@@ -424,6 +427,18 @@ static int wait_verdict(struct task *task, const char *version)
 	return status;
 }
 
+/* An envelope, or all that takes its place.  False: said so. */
+static bool has_release(const struct task *task)
+{
+	if (text_of(task, "envelope")
+		|| (text_of(task, "version") && text_of(task, "url") && text_of(task, "file")
+			&& text_of(task, "signature"))) {
+		return true;
+	}
+	(void)task_fail("release add needs <envelope>, or --version, --url, --file and --signature");
+	return false;
+}
+
 /* Everything else that could be said is in the envelope, and signed.  False: said so. */
 static bool envelope_alone(const struct task *task)
 {
@@ -458,7 +473,7 @@ int release_add(struct task *task)
 	cJSON *members;
 	int status = EXIT_NOT_DONE;
 
-	if (envelope && !envelope_alone(task)) {
+	if (!has_release(task) || (envelope && !envelope_alone(task))) {
 		return EXIT_USAGE;
 	}
 	members = envelope ? from_envelope(envelope, version, sizeof(version))

@@ -293,10 +293,11 @@ def test_bad_command_lines(offline):
             (("plan", "define", "p"), 2, "needs --stage"),
             (("plan", "define", "p", "--stage", "canary"), 2, "accepted is LABEL:PERCENT"),
             (("plan", "define", "p", "--stages", "["), 2, "accepted is JSON"),
+            (("device", "set", "d", '{"site":"a"},"b":{}'), 2, "accepted is JSON"),
             (("-p", "70000", "status"), 2, "accepted is 1 to 65535"),
             (("-o", "nowhere", "status"), 2, "cannot read the options in nowhere: No such file"),
             (("--key", "x", "status"), 1, "need --cafile or --capath"),
-            (("release", "sign", "--key", "good.key"), 1, "needs --version"),
+            (("release", "sign", "--key", "good.key"), 2, "needs --version"),
             (("release", "sign", "--key", "nowhere", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
              "cannot read the key nowhere: No such file"),
             (("release", "sign", "--key", "weak.key", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
@@ -306,8 +307,9 @@ def test_bad_command_lines(offline):
             (("release", "sign", "--key", "good.key", "--version", "1.0.0", "--sequence", "0", "--url", "https://h/f", "--file", "fw"), 1,
              "sequence"),
             (("release", "verify", "nowhere", "--trusted-keys", "."), 1, "no usable key"),
+            (("release", "verify", "nowhere", "--trusted-keys", ".", "--threshold", "17"), 2, "accepted are 1 to 16"),
             (("release", "add", "1.0.0.json", "--notes", "fixes"), 2, "takes no --notes: the signed manifest says it; accepted is --signature"),
-            (("release", "add", "--version", "1.0.0"), 1, "needs <envelope>, or --version, --url, --file and --signature")):
+            (("release", "add", "--version", "1.0.0"), 2, "needs <envelope>, or --version, --url, --file and --signature")):
         error = offline.fails(*words, status=status)
         assert text in error, (words, error)
     assert "release sign" in offline.run("--help") and "mosquitto_ota" in offline.run("--version")
