@@ -127,24 +127,17 @@ bool deliver_is_current(
 			|| now_ms < release->release->manifest->terms.expires_ms);
 }
 
-/* The last gate before a device.  True: a message went to the broker. */
-static bool offer(struct gate *gate, const struct change *offer)
+/* The last gate before a device.  False: it is not told, and the store hears why. */
+static bool may_be_told(struct gate *gate, const struct change *offer,
+	const struct session *session, bool listening, const struct deliver_release *release)
 {
-	struct deliver *deliver = &gate->deliver;
-	bool listening;
-	const struct session *session = deliver_target(gate, offer->device, offer->via, &listening);
-	const struct deliver_release *release = deliver_release_of(deliver, offer->release_id);
 	const struct device_facts facts = {
 		.fleet = offer->fleet,
 		.hardware = offer->hardware,
 		.version = offer->version,
 		.sequence = offer->sequence,
 	};
-	struct told_notice *told = told_notice_of(&deliver->told, offer->device);
-	const struct notice *notice = NULL;
-	struct address address;
 	enum eligibility eligibility;
-	enum ota_err err;
 
 	if (!deliver_is_live(gate, offer->rollout)) {
 		deliver_undelivered(
@@ -175,12 +168,57 @@ static bool offer(struct gate *gate, const struct change *offer)
 			eligibility_words(eligibility));
 		return false;
 	}
+	return true;
+}
+
+/* Send the notice, remembered before: no copy may exist which the READ check would not know. */
+static enum ota_err tell(struct gate *gate, const struct change *offer,
+	const struct session *session, const struct notice *notice)
+{
+	struct told *told = &gate->deliver.told;
+	struct told_notice *entry = told_notice_put(told, offer->device);
+	enum ota_err err;
+
+	if (entry == NULL) {
+		return OTA_ERR_NOMEM;
+	}
+	entry->digest = notice->digest;
+	entry->deadline_ms = offer->deadline_ms;
+	entry->rollout = offer->rollout;
+	entry->attempt = offer->attempt;
+	entry->release_id = offer->release_id;
+	entry->session = session->number;
+	entry->answered = false;
+	entry->sent = true;
+	err = deliver_send(
+		gate, session, offer->device, offer->topic, offer->fleet, notice->payload, notice->length);
+	if (err != OTA_OK) {
+		told_notice_drop(told, entry);
+	} else if (!offer->again) {
+		again_keep(gate, entry, offer);
+	}
+	return err;
+}
+
+/* True: a message went to the broker. */
+static bool offer(struct gate *gate, const struct change *offer)
+{
+	bool listening;
+	const struct session *session = deliver_target(gate, offer->device, offer->via, &listening);
+	const struct deliver_release *release = deliver_release_of(&gate->deliver, offer->release_id);
+	const struct told_notice *told = told_notice_of(&gate->deliver.told, offer->device);
+	const struct notice *notice = NULL;
+	struct address address;
+	enum ota_err err;
+
+	if (!may_be_told(gate, offer, session, listening, release)) {
+		return false;
+	}
 	/* The same offer twice: the copy on its way counts. */
 	if (told != NULL && told->rollout == offer->rollout && told->attempt == offer->attempt
 		&& told->session == session->number) {
 		return false;
 	}
-
 	if (address_make(gate, offer, release->release->manifest, &address) != OTA_OK) {
 		deliver_undelivered(
 			gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
@@ -192,25 +230,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 		err = again_note(gate, offer, session);
 	}
 	if (err == OTA_OK) {
-		/* Before it is sent, so that no copy exists which the READ check would not know. */
-		told = told_notice_put(&deliver->told, offer->device);
-		if (told != NULL) {
-			told->digest = notice->digest;
-			told->deadline_ms = offer->deadline_ms;
-			told->rollout = offer->rollout;
-			told->attempt = offer->attempt;
-			told->release_id = offer->release_id;
-			told->session = session->number;
-			told->answered = false;
-			told->sent = true;
-			err = deliver_send(gate, session, offer->device, offer->topic, offer->fleet,
-				notice->payload, notice->length);
-			if (err != OTA_OK) {
-				told_notice_drop(&deliver->told, told);
-			}
-		} else {
-			err = OTA_ERR_NOMEM;
-		}
+		err = tell(gate, offer, session, notice);
 	}
 	if (err != OTA_OK) {
 		deliver_undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));
@@ -218,9 +238,6 @@ static bool offer(struct gate *gate, const struct change *offer)
 	}
 	gate->counters.notices_sent++;
 	grant_told(gate, offer, session->number);
-	if (!offer->again) {
-		again_keep(gate, told, offer);
-	}
 	return true;
 }
 
