@@ -106,6 +106,8 @@ static enum ota_err start(
 	struct keyring *keyring = NULL;
 	struct credentials *credentials = NULL;
 	struct gate_links links = { .append = store_append,
+		.gather = store_gather,
+		.flush = store_flush,
 		.command = store_command,
 		.updating = store_updating,
 		.reload = store_reload };

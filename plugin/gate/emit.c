@@ -34,7 +34,8 @@ static const char *cut(const char *text, char out[NAME_MAX_BYTES])
 	return out;
 }
 
-enum ota_err emit_event(struct gate *gate, struct event *event)
+static enum ota_err emit(struct gate *gate, const struct event *event,
+	enum ota_err (*keep)(void *context, const uint8_t *record, size_t length))
 {
 	char device[NAME_MAX_BYTES];
 	char client[NAME_MAX_BYTES];
@@ -49,7 +50,32 @@ enum ota_err emit_event(struct gate *gate, struct event *event)
 	if (event_encode(&record, gate->record, sizeof(gate->record), &length) != OTA_OK) {
 		return OTA_ERR_INVALID;
 	}
-	return gate->links.append(gate->links.context, gate->record, length);
+	return keep(gate->links.context, gate->record, length);
+}
+
+enum ota_err emit_event(struct gate *gate, struct event *event)
+{
+	return emit(gate, event, gate->links.append);
+}
+
+enum ota_err emit_gather(struct gate *gate, struct event *event)
+{
+	gate->gathered = true;
+	return emit(gate, event, gate->links.gather);
+}
+
+void emit_flush(struct gate *gate)
+{
+	if (gate->gathered) {
+		gate->gathered = gate->links.flush(gate->links.context) != OTA_OK;
+	}
+}
+
+void emit_gather_or_lose(struct gate *gate, struct event *event)
+{
+	if (emit_gather(gate, event) != OTA_OK) {
+		gate->counters.events_lost++;
+	}
 }
 
 void emit_or_lose(struct gate *gate, struct event *event)

@@ -41,7 +41,7 @@ static const atomic_size_t nothing_waiting;
 static inline bool has_work(const struct gate *gate)
 {
 	return ((uintptr_t)gate->sessions.waiting | (uintptr_t)gate->deliver.waiting
-			   | (uintptr_t)gate->deliver.told.again
+			   | (uintptr_t)gate->deliver.told.again | (uintptr_t)gate->gathered
 			   | atomic_load_explicit(gate->changes_waiting, memory_order_relaxed)
 			   | atomic_load_explicit(gate->lines_waiting, memory_order_relaxed))
 		!= 0;

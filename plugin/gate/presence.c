@@ -32,9 +32,10 @@ static void end_session(struct gate *gate, struct session *session, const char *
 			.client = session->client_id,
 			.text = reason,
 		};
-		emit_or_lose(gate, &event);
+		emit_gather_or_lose(gate, &event);
 	}
 	via_end(gate, session, reason);
+	emit_flush(gate);
 	blocks_session_ends(gate, session);
 	if (session->device != NULL) {
 		deliver_session_ends(gate, session, session->device);
@@ -87,8 +88,8 @@ struct session *presence_session(struct gate *gate, struct mosquitto *client)
 	return session != NULL ? session : add_session(gate, client, client_id);
 }
 
-static enum ota_err tell_connected(
-	struct gate *gate, struct session *session, enum session_told told)
+static enum ota_err tell_connected(struct gate *gate, struct session *session,
+	enum session_told told, enum ota_err (*emit)(struct gate *gate, struct event *event))
 {
 	struct event event = {
 		.kind = EVENT_CONNECTED,
@@ -102,7 +103,7 @@ static enum ota_err tell_connected(
 	if (session->connected >= told) {
 		return OTA_OK;
 	}
-	err = emit_event(gate, &event);
+	err = emit(gate, &event);
 	if (err != OTA_OK) {
 		return err;
 	}
@@ -133,7 +134,7 @@ static enum ota_err tell_listening(struct gate *gate, struct session *session, b
 			return err;
 		}
 	}
-	err = emit_event(gate, &event);
+	err = emit_gather(gate, &event);
 	if (err != OTA_OK) {
 		return err;
 	}
@@ -248,7 +249,7 @@ void presence_unsubscribe(
 
 enum ota_err presence_reported(struct gate *gate, struct session *session)
 {
-	enum ota_err err = tell_connected(gate, session, SESSION_TOLD);
+	enum ota_err err = tell_connected(gate, session, SESSION_TOLD, emit_event);
 
 	if (err != OTA_OK) {
 		return err;
@@ -278,7 +279,7 @@ static enum ota_err confirm(struct gate *gate, struct session *session)
 		bool fresh = (session->wanted & ~(unsigned)session->heard) != 0;
 		int before = session->notify;
 
-		err = tell_connected(gate, session, SESSION_TOLD);
+		err = tell_connected(gate, session, SESSION_TOLD, emit_gather);
 		if (err != OTA_OK) {
 			return err;
 		}
@@ -296,7 +297,7 @@ static enum ota_err confirm(struct gate *gate, struct session *session)
 	} else if (session->is_device && !session->listening && !session->left) {
 		err = tell_listening(gate, session, false);
 	} else if (session->kept && !session->listening && !session->left) {
-		err = tell_connected(gate, session, SESSION_MAYBE);
+		err = tell_connected(gate, session, SESSION_MAYBE, emit_gather);
 		if (err == OTA_OK) {
 			err = tell_listening(gate, session, true);
 		}
@@ -304,7 +305,7 @@ static enum ota_err confirm(struct gate *gate, struct session *session)
 	return err;
 }
 
-void presence_confirm(struct gate *gate)
+static void confirm_waiting(struct gate *gate)
 {
 	struct session *session;
 	struct session *next;
@@ -326,6 +327,12 @@ void presence_confirm(struct gate *gate)
 			sessions_unwait(&gate->sessions, session);
 		}
 	}
+}
+
+void presence_confirm(struct gate *gate)
+{
+	confirm_waiting(gate);
+	emit_flush(gate);
 }
 
 static void gone(struct gate *gate, const struct mosquitto *client, int reason)

@@ -150,7 +150,7 @@ enum ota_err via_confirm(struct gate *gate, struct session *gateway)
 		if (child->listening) {
 			continue;
 		}
-		err = emit_event(gate, &event);
+		err = emit_gather(gate, &event);
 		if (err != OTA_OK) {
 			return err;
 		}
@@ -179,7 +179,7 @@ void via_end(struct gate *gate, struct session *gateway, const char *reason)
 		struct event event = event_of(child, EVENT_DISCONNECTED);
 
 		event.text = reason;
-		emit_or_lose(gate, &event);
+		emit_gather_or_lose(gate, &event);
 		deliver_session_ends(gate, gateway, child->device);
 		drop_child(&gate->via, child);
 	}

@@ -76,7 +76,7 @@ enum ota_err outbox_open(
 	err = OTA_ERR_NOMEM;
 	new->path = strdup(options->directory);
 	new->window.bytes = malloc(OUTBOX_WINDOW_BYTES);
-	new->scratch = malloc((size_t)outbox_record_bytes(OUTBOX_RECORD_MAX));
+	new->scratch = malloc(OUTBOX_SCRATCH_BYTES);
 	if (new->path == NULL || new->window.bytes == NULL || new->scratch == NULL) {
 		ota_why_set(why, "out of memory for the outbox");
 		goto out;
@@ -105,6 +105,8 @@ void outbox_close(struct outbox *outbox)
 	if (outbox == NULL)
 		return;
 	struct ota_why why;
+	if (outbox_flush(outbox, &why) != OTA_OK)
+		outbox_report(outbox, "%" PRIu64 " events were not written: %s", outbox->waiting, why.text);
 	if (outbox_sync(outbox, &why) != OTA_OK)
 		outbox_report(outbox, "%s", why.text);
 	if (fdatasync(outbox->position_fd) != 0)
@@ -140,8 +142,8 @@ static enum ota_err rotate(struct outbox *outbox, struct ota_why *why)
 	return OTA_OK;
 }
 
-/* Writes all of the record, or leaves the file as it was. */
-static enum ota_err write_record(
+/* Writes the first `size` bytes of the scratch, all of them, or leaves the file as it was. */
+static enum ota_err write_at(
 	struct outbox *outbox, uint64_t offset, size_t size, struct ota_why *why)
 {
 	size_t done = 0;
@@ -183,27 +185,36 @@ static enum ota_err start_over(struct outbox *outbox, struct ota_why *why)
 	return rotate(outbox, why);
 }
 
-enum ota_err outbox_append(
-	struct outbox *outbox, const void *data, size_t size, uint64_t *sequence, struct ota_why *why)
+/* May a record of this size follow what waits?  *number: its number. */
+static enum ota_err admit(
+	const struct outbox *outbox, size_t size, uint64_t *number, struct ota_why *why)
 {
 	if (size < 1 || size > OUTBOX_RECORD_MAX) {
 		ota_why_set(
 			why, "outbox record of %zu bytes; 1 .. %d are accepted", size, OUTBOX_RECORD_MAX);
 		return OTA_ERR_INVALID;
 	}
-	uint64_t number = atomic_load_explicit(&outbox->tail, memory_order_relaxed) + 1;
-	if (number > OUTBOX_NUMBER_MAX
-		|| number + atomic_load_explicit(&outbox->base, memory_order_relaxed) > INT64_MAX) {
+	*number = atomic_load_explicit(&outbox->tail, memory_order_relaxed) + outbox->waiting + 1;
+	if (*number > OUTBOX_NUMBER_MAX
+		|| *number + atomic_load_explicit(&outbox->base, memory_order_relaxed) > INT64_MAX) {
 		ota_why_set(why, "the sequence numbers of the outbox '%s' are used up", outbox->path);
 		return OTA_ERR_STATE;
 	}
-	uint64_t need = outbox_record_bytes(size);
 	uint64_t used = atomic_load_explicit(&outbox->used_bytes, memory_order_relaxed);
-	if (used + need + sizeof(struct outbox_segment_header) > outbox->max_bytes) {
+	if (used + outbox->waiting_bytes + outbox_record_bytes(size)
+			+ sizeof(struct outbox_segment_header)
+		> outbox->max_bytes) {
 		ota_why_set(why, "the outbox '%s' is full: %" PRIu64 " of %" PRIu64 " bytes", outbox->path,
 			used, outbox->max_bytes);
 		return OTA_ERR_FULL;
 	}
+	return OTA_OK;
+}
+
+/* Writes `records` records, the first `bytes` bytes of the scratch, and shows them to the reader: all, or none on an error. */
+static enum ota_err write_records(
+	struct outbox *outbox, uint64_t records, size_t bytes, struct ota_why *why)
+{
 	struct outbox_segment *segment =
 		outbox_segment_at(outbox, atomic_load_explicit(&outbox->head, memory_order_relaxed) - 1);
 	uint64_t end = atomic_load_explicit(&segment->end, memory_order_relaxed);
@@ -213,7 +224,7 @@ enum ota_err outbox_append(
 		return OTA_ERR_IO;
 	}
 	outbox->torn = false;
-	if (outbox->fd < 0 || end + need > outbox->segment_bytes) {
+	if (outbox->fd < 0 || end + bytes > outbox->segment_bytes) {
 		enum ota_err err = rotate(outbox, why);
 		if (err != OTA_OK)
 			return err;
@@ -221,30 +232,75 @@ enum ota_err outbox_append(
 			outbox, atomic_load_explicit(&outbox->head, memory_order_relaxed) - 1);
 		end = sizeof(struct outbox_segment_header);
 	}
-	size_t bytes = outbox_record_encode(outbox->scratch, number, data, size);
-	enum ota_err err = write_record(outbox, end, bytes, why);
+	enum ota_err err = write_at(outbox, end, bytes, why);
 	if (err == OTA_ERR_FULL && start_over(outbox, why) == OTA_OK) {
 		segment = outbox_segment_at(
 			outbox, atomic_load_explicit(&outbox->head, memory_order_relaxed) - 1);
 		end = sizeof(struct outbox_segment_header);
-		err = write_record(outbox, end, bytes, why);
+		err = write_at(outbox, end, bytes, why);
 	}
 	if (err != OTA_OK)
 		return err;
-	/* The reader goes by `end`: what it needs to judge the record must be there before. */
-	atomic_store_explicit(&outbox->tail, number, memory_order_release);
-	atomic_fetch_add_explicit(&outbox->used_bytes, need, memory_order_relaxed);
-	atomic_fetch_add_explicit(&outbox->appended_bytes, need, memory_order_relaxed);
-	atomic_store(&segment->end, end + need);
-	if (sequence != NULL)
-		*sequence = number + atomic_load_explicit(&outbox->base, memory_order_relaxed);
-	/* Sequentially consistent with outbox_idle(): either we see the flag or it sees the record. */
+	outbox->waiting = 0;
+	outbox->waiting_bytes = 0;
+	/* The reader goes by `end`: what it needs to judge the records must be there before. */
+	atomic_store_explicit(&outbox->tail,
+		atomic_load_explicit(&outbox->tail, memory_order_relaxed) + records, memory_order_release);
+	atomic_fetch_add_explicit(&outbox->used_bytes, bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&outbox->appended_bytes, bytes, memory_order_relaxed);
+	atomic_store(&segment->end, end + bytes);
+	/* Sequentially consistent with outbox_idle(): either we see the flag or it sees the records. */
 	if (atomic_load(&outbox->idle) && atomic_exchange(&outbox->idle, false)) {
 		const uint64_t one = 1;
 		if (write(outbox->wake, &one, sizeof one) < 0 && errno != EAGAIN)
 			atomic_store(&outbox->idle, true); /* the next append tries again */
 	}
 	return OTA_OK;
+}
+
+enum ota_err outbox_append(
+	struct outbox *outbox, const void *data, size_t size, uint64_t *sequence, struct ota_why *why)
+{
+	uint64_t number;
+	enum ota_err err = admit(outbox, size, &number, why);
+	if (err != OTA_OK)
+		return err;
+	/* Together no more than one record may have: as much may be torn. */
+	if (outbox->waiting > 0
+		&& outbox->waiting_bytes + outbox_record_bytes(size) > OUTBOX_RECORD_MAX)
+		err = outbox_flush(outbox, why);
+	if (err != OTA_OK)
+		return err;
+	size_t bytes =
+		outbox_record_encode(outbox->scratch + outbox->waiting_bytes, number, data, size);
+	err = write_records(outbox, outbox->waiting + 1, outbox->waiting_bytes + bytes, why);
+	if (err == OTA_OK && sequence != NULL)
+		*sequence = number + atomic_load_explicit(&outbox->base, memory_order_relaxed);
+	return err;
+}
+
+enum ota_err outbox_gather(
+	struct outbox *outbox, const void *data, size_t size, struct ota_why *why)
+{
+	uint64_t number;
+	enum ota_err err = admit(outbox, size, &number, why);
+	if (err == OTA_OK && outbox->waiting_bytes + outbox_record_bytes(size) > OUTBOX_GATHER_BYTES)
+		err = outbox_flush(outbox, why);
+	if (err != OTA_OK)
+		return err;
+	if (outbox_record_bytes(size) > OUTBOX_GATHER_BYTES)
+		return outbox_append(outbox, data, size, NULL, why);
+	outbox->waiting_bytes +=
+		outbox_record_encode(outbox->scratch + outbox->waiting_bytes, number, data, size);
+	outbox->waiting++;
+	return OTA_OK;
+}
+
+enum ota_err outbox_flush(struct outbox *outbox, struct ota_why *why)
+{
+	return outbox->waiting == 0
+		? OTA_OK
+		: write_records(outbox, outbox->waiting, outbox->waiting_bytes, why);
 }
 
 int outbox_wake_fd(const struct outbox *outbox)

@@ -22,6 +22,9 @@ enum {
 	OUTBOX_ALIGN = 8, /* records start at multiples, which makes the search behind damage cheap */
 	OUTBOX_NAME_MAX = 80,
 	OUTBOX_WINDOW_BYTES = 256 << 10,
+	/* What waits to be written, and behind it one record. */
+	OUTBOX_SCRATCH_BYTES =
+		OUTBOX_GATHER_BYTES + OUTBOX_RECORD_MAX + 16 /* its header */ + OUTBOX_ALIGN,
 };
 
 /* Numbers beyond it are not believed; far from both 64 bits and what a log can reach. */
@@ -43,6 +46,8 @@ struct outbox_record_header {
 	uint32_t size;
 	uint64_t number;
 };
+
+_Static_assert(sizeof(struct outbox_record_header) == 16, "OUTBOX_SCRATCH_BYTES counts it so");
 
 /* The place between two records: everything up to `number` lies before it. */
 struct outbox_cursor {
@@ -99,7 +104,9 @@ struct outbox {
 	/* broker's thread */
 	int fd;           /* current segment */
 	bool torn;        /* bytes of a failed append may follow the end */
-	uint8_t *scratch; /* one encoded record */
+	uint8_t *scratch; /* encoded records: those that wait, and room for one more */
+	uint64_t waiting; /* records, which follow `tail` */
+	size_t waiting_bytes;
 
 	/* store thread */
 	struct outbox_cursor committed, reader;

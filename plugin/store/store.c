@@ -469,6 +469,8 @@ void store_stop(struct store *store)
 	if (!store) {
 		return;
 	}
+	/* What cannot be written now is said by outbox_close(). */
+	(void)!store_flush(store);
 	atomic_store(&store->stopping, true);
 	store_signal(store->wake_fd);
 	(void)clock_gettime(CLOCK_REALTIME, &until);

@@ -21,6 +21,22 @@ enum ota_err store_append(void *context, const uint8_t *record, size_t length)
 	return outbox_append(store->outbox, record, length, &sequence, &why);
 }
 
+enum ota_err store_gather(void *context, const uint8_t *record, size_t length)
+{
+	struct store *store = context;
+	struct ota_why why;
+
+	return outbox_gather(store->outbox, record, length, &why);
+}
+
+enum ota_err store_flush(void *context)
+{
+	struct store *store = context;
+	struct ota_why why;
+
+	return outbox_flush(store->outbox, &why);
+}
+
 enum ota_err store_command(void *context, struct control_request *request)
 {
 	struct store *store = context;

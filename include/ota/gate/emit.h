@@ -17,6 +17,16 @@ struct mosquitto;
 /* Stamp, encode and append.  OTA_ERR_FULL: no room now.  OTA_ERR_INVALID: the event is larger than a record. */
 OTA_MUST_USE enum ota_err emit_event(struct gate *gate, struct event *event);
 
+/*
+ * The same for who is there, who listens and who is gone, which no acknowledgement waits for: many of them are one write, with the next
+ * emit_flush() or the next event of another kind, in the order in which they were emitted.
+ */
+OTA_MUST_USE enum ota_err emit_gather(struct gate *gate, struct event *event);
+/* A failure is counted. */
+void emit_gather_or_lose(struct gate *gate, struct event *event);
+/* Where they cannot be written now, they wait for the next tick. */
+void emit_flush(struct gate *gate);
+
 /* Like emit_event(), for events that nobody waits for: a failure is counted. */
 void emit_or_lose(struct gate *gate, struct event *event);
 

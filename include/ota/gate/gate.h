@@ -26,6 +26,12 @@ struct gate_links {
 	 */
 	enum ota_err (*append)(void *context, const uint8_t *record, size_t length);
 	/*
+	 * The same for a record that nobody is told is safe: it may wait in memory, bounded, until the next `append` or `flush`, and is lost
+	 * with a kill until then.  `flush`: OTA_OK, or what waits goes on waiting.
+	 */
+	enum ota_err (*gather)(void *context, const uint8_t *record, size_t length);
+	enum ota_err (*flush)(void *context);
+	/*
 	 * Carry out an operator's commands; the request is the taker's on OTA_OK only.  OTA_ERR_UNAVAILABLE: the database is away;
 	 * OTA_ERR_FULL: too many wait.  The answer comes through `changes`.  May be NULL: no commands.
 	 */

@@ -65,6 +65,7 @@ struct gate {
 	bool modern;
 	bool tick_dead; /* no tick comes: the other callbacks do its work */
 	bool ticked;
+	bool gathered; /* events may wait for emit_flush() */
 	unsigned ticks;
 	const struct mosquitto
 		*seen[GATE_SEEN]; /* connections already looked at; a cache, collisions only cost time */

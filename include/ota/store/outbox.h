@@ -1,7 +1,7 @@
 /*
  * outbox - the local, crash-safe, ordered event log between the broker's thread and the store thread.
  *
- * Threads: outbox_append() belongs to the broker's thread; outbox_idle(), _read(), _peek(), _commit(),
+ * Threads: outbox_append(), _gather() and _flush() belong to the broker's thread; outbox_idle(), _read(), _peek(), _commit(),
  * _rewind(), _skip_to(), _sync() and _reader_end() to the store thread; the pending figures and the wake descriptor
  * to any; open and close while no other call runs.  An append takes no lock and waits for no reader.
  *
@@ -22,6 +22,7 @@
 
 enum {
 	OUTBOX_RECORD_MAX = 65536,      /* bytes of one record */
+	OUTBOX_GATHER_BYTES = 32 << 10, /* of records that wait in memory */
 	OUTBOX_SEGMENT_MIN = 128 << 10, /* bytes of a segment file */
 	OUTBOX_SEGMENT_DEFAULT = 16 << 20,
 	OUTBOX_SEGMENT_MAX = 64 << 20,
@@ -82,6 +83,20 @@ void outbox_close(struct outbox *outbox);
  */
 OTA_MUST_USE enum ota_err outbox_append(
 	struct outbox *outbox, const void *data, size_t size, uint64_t *sequence, struct ota_why *why);
+
+/*
+ * Like outbox_append(), for a record that nobody is told is safe: it may wait in memory, and is written in its place, together with
+ * what else waits, by the next outbox_append() or outbox_flush(), or when OUTBOX_GATHER_BYTES have come together.  Until then SIGKILL
+ * loses it.
+ *
+ * Errors as outbox_append(); FULL and IO also when what waits leaves no room and cannot be written.  Nothing of this record is kept
+ * then, and all that waited goes on waiting.
+ */
+OTA_MUST_USE enum ota_err outbox_gather(
+	struct outbox *outbox, const void *data, size_t size, struct ota_why *why);
+
+/* Writes what waits, all of it or nothing; nothing to do is no error.  Errors: FULL, IO: it goes on waiting. */
+OTA_MUST_USE enum ota_err outbox_flush(struct outbox *outbox, struct ota_why *why);
 
 /* Becomes readable when a record arrives after outbox_idle() returned true.  Of the outbox. */
 int outbox_wake_fd(const struct outbox *outbox);

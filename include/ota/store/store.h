@@ -1,7 +1,7 @@
 /*
  * store - the one thread that talks to PostgreSQL, and the outbox in front of it.
  *
- * Broker's thread: store_start, store_append, store_reload, store_stop.  Everything else happens on the store's own thread,
+ * Broker's thread: store_start, store_append, store_gather, store_flush, store_command, store_updating, store_reload, store_stop.  Everything else happens on the store's own thread,
  * which never calls a mosquitto_* function: what it has to say goes through the change queue and the log ring.
  */
 #pragma once
@@ -30,6 +30,10 @@ OTA_MUST_USE enum ota_err store_start(const struct options *options, struct keyr
 
 /* Keep one event record; the signature of gate_links.append, `store` being the context. */
 OTA_MUST_USE enum ota_err store_append(void *store, const uint8_t *record, size_t length);
+
+/* The same for a record that nobody waits for, see outbox_gather(), and the end of its waiting: gate_links.gather and .flush. */
+OTA_MUST_USE enum ota_err store_gather(void *store, const uint8_t *record, size_t length);
+OTA_MUST_USE enum ota_err store_flush(void *store);
 
 /*
  * Carry out an operator's commands, soon; the signature of gate_links.command.  The request becomes the store's on OTA_OK only.

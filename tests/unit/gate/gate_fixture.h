@@ -33,6 +33,9 @@ struct fixture {
 	uint8_t *records[FIXTURE_EVENTS]; /* the events point into them */
 	size_t count;
 	enum ota_err append_result;
+	size_t waiting; /* of the events, those that came by gather() and were not written since */
+	size_t writes;  /* append() and flush() that wrote something */
+	enum ota_err flush_result;
 	int reloads;
 };
 
@@ -60,7 +63,7 @@ static inline int64_t fixture_wall(void)
 	return fixture_wall_ms;
 }
 
-static inline enum ota_err fixture_append(void *context, const uint8_t *record, size_t length)
+static inline enum ota_err fixture_gather(void *context, const uint8_t *record, size_t length)
 {
 	struct fixture *f = context;
 
@@ -73,7 +76,31 @@ static inline enum ota_err fixture_append(void *context, const uint8_t *record, 
 	memcpy(f->records[f->count], record, length);
 	assert_int_equal(event_decode(f->records[f->count], length, &f->events[f->count]), OTA_OK);
 	f->count++;
+	f->waiting++;
 	return OTA_OK;
+}
+
+static inline enum ota_err fixture_append(void *context, const uint8_t *record, size_t length)
+{
+	struct fixture *f = context;
+	enum ota_err err = fixture_gather(context, record, length);
+
+	if (err == OTA_OK) {
+		f->waiting = 0;
+		f->writes++;
+	}
+	return err;
+}
+
+static inline enum ota_err fixture_flush(void *context)
+{
+	struct fixture *f = context;
+
+	if (f->flush_result == OTA_OK && f->waiting > 0) {
+		f->waiting = 0;
+		f->writes++;
+	}
+	return f->flush_result;
 }
 
 static inline void fixture_reload(void *context)
@@ -104,6 +131,8 @@ static inline struct fixture *fixture_new_with(bool modern, const char *key, con
 	assert_non_null(f->log);
 	links = fixture_links;
 	links.append = fixture_append;
+	links.gather = fixture_gather;
+	links.flush = fixture_flush;
 	links.reload = fixture_reload;
 	links.context = f;
 	links.changes = f->changes;

@@ -332,6 +332,49 @@ static void test_full_outbox(void **state)
 	fixture_free(f);
 }
 
+/* What a tick finds out is one write, whatever it is; what cannot be written is tried again by each tick until it can. */
+static void test_gathered(void **state)
+{
+	struct mosquitto clients[20] = { 0 };
+	char ids[20][8];
+	struct fixture *f = fixture_new(false);
+	(void)state;
+
+	for (int i = 0; i < 20; i++) {
+		char topic[64];
+
+		snprintf(ids[i], sizeof(ids[i]), "d%d", i);
+		snprintf(topic, sizeof(topic), "devices/%s/ota/available", ids[i]);
+		clients[i].id = ids[i];
+		clients[i].protocol_version = 4;
+		fixture_subscribe(&clients[i], topic);
+	}
+	fixture_tick(20);
+	assert_int_equal(f->count, 40);
+	assert_int_equal(f->writes, 1);
+	assert_int_equal(f->waiting, 0);
+
+	/* A first report says who it is of; both are safe when it is acknowledged. */
+	clients[0].id = "d21";
+	assert_int_equal(
+		fixture_message(&clients[0], "devices/d21/ota/status", report, 1), MOSQ_ERR_SUCCESS);
+	assert_int_equal(f->waiting, 0);
+
+	f->flush_result = OTA_ERR_FULL;
+	clients[1].id = "d22";
+	fixture_subscribe(&clients[1], "devices/d22/ota/available");
+	fixture_tick(20);
+	/* d1 is gone, d21 and d22 listen, and d22 is there. */
+	assert_int_equal(f->waiting, 4);
+	fixture_tick(20);
+	assert_int_equal(f->waiting, 4);
+	f->flush_result = OTA_OK;
+	fixture_tick(20);
+	assert_int_equal(f->waiting, 0);
+	assert_int_equal(fixture_events(f, EVENT_LISTENING), 22);
+	fixture_free(f);
+}
+
 static void test_enroll_known(void **state)
 {
 	struct fixture *f = fixture_new_with(false, "enroll", "known");
@@ -363,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_ended_entry_revives),
 		cmocka_unit_test(test_modern_connect_and_offline),
 		cmocka_unit_test(test_full_outbox),
+		cmocka_unit_test(test_gathered),
 		cmocka_unit_test(test_enroll_known),
 	};
 

@@ -107,6 +107,78 @@ static void test_disk_full(void **state)
 	assert_ok(outbox_append(f->outbox, data, sizeof data, NULL, &f->why));
 }
 
+/* A full disk: what was gathered waits within its bound and nothing overtakes it; it is written as soon as there is room. */
+static void test_disk_full_gather(void **state)
+{
+	struct fixture *f = *state;
+	if (geteuid() != 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=1m,mode=0700") != 0)
+		skip();
+	static uint8_t data[3000];
+	struct outbox_batch batch;
+	uint64_t appended = 0;
+	f->options.max_bytes = OUTBOX_BYTES_DEFAULT;
+	reopen(f);
+	skip_to(f, 0);
+	while (outbox_append(f->outbox, data, sizeof data, NULL, &f->why) == OTA_OK)
+		appended++;
+	uint64_t gathered = 0;
+	enum ota_err err;
+	while ((err = outbox_gather(f->outbox, data, 100, &f->why)) == OTA_OK)
+		assert_true(++gathered < 1000);
+	assert_int_equal(err, OTA_ERR_FULL);
+	assert_in_range(gathered, OUTBOX_GATHER_BYTES / 128, OUTBOX_GATHER_BYTES / 100);
+	assert_int_equal(outbox_flush(f->outbox, &f->why), OTA_ERR_FULL);
+	assert_int_equal(outbox_append(f->outbox, data, 1, NULL, &f->why), OTA_ERR_FULL);
+	assert_int_equal(outbox_pending_records(f->outbox), appended);
+	uint64_t last = 0;
+	while (last < appended) {
+		assert_ok(outbox_read(f->outbox, &batch, 100, 1 << 20, &f->why));
+		assert_true(batch.count > 0);
+		last = batch.records[batch.count - 1].sequence;
+	}
+	assert_int_equal(last, appended);
+	assert_ok(outbox_commit(f->outbox, last, &f->why));
+	uint64_t sequence = 0;
+	assert_ok(outbox_append(f->outbox, data, 1, &sequence, &f->why)); /* takes along what waited */
+	assert_int_equal(sequence, appended + gathered + 1);
+	for (uint64_t next = appended + 1; next <= sequence;) {
+		assert_ok(outbox_read(f->outbox, &batch, 1000, 1 << 20, &f->why));
+		assert_true(batch.count > 0);
+		for (size_t i = 0; i < batch.count; i++, next++) {
+			assert_int_equal(batch.records[i].sequence, next);
+			assert_int_equal(batch.records[i].size, next == sequence ? 1 : 100);
+		}
+	}
+	/* Full again, at the end: what cannot be written is said. */
+	assert_ok(outbox_commit(f->outbox, sequence, &f->why));
+	while (outbox_append(f->outbox, data, sizeof data, NULL, &f->why) == OTA_OK)
+		;
+	for (int i = 0; i < 100; i++)
+		assert_ok(outbox_gather(f->outbox, data, 100, &f->why));
+	f->reports[0] = '\0';
+	outbox_close(f->outbox);
+	f->outbox = NULL;
+	assert_non_null(strstr(f->reports, "100 events were not written: "));
+	assert_non_null(strstr(f->reports, "No space left"));
+}
+
+/* The bound of the log counts what waits. */
+static void test_full_gather(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t data[1000];
+	uint64_t records = 0;
+	f->options.max_bytes = OUTBOX_BYTES_MIN;
+	reopen(f);
+	enum ota_err err;
+	while ((err = outbox_gather(f->outbox, data, sizeof data, &f->why)) == OTA_OK)
+		assert_true(++records < 1000);
+	assert_int_equal(err, OTA_ERR_FULL);
+	assert_ok(outbox_flush(f->outbox, &f->why));
+	assert_int_equal(outbox_pending_records(f->outbox), records);
+	assert_in_range(outbox_pending_bytes(f->outbox), OUTBOX_BYTES_MIN / 2, OUTBOX_BYTES_MIN);
+}
+
 static void test_options(void **state)
 {
 	struct fixture *f = *state;
@@ -200,6 +272,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown_mount),
+		cmocka_unit_test_setup_teardown(test_disk_full_gather, setup, teardown_mount),
+		cmocka_unit_test_setup_teardown(test_full_gather, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_writable, setup, teardown),

@@ -320,6 +320,80 @@ static void test_wake(void **state)
 	assert_false(readable(fd));
 }
 
+static void gather_range(struct fixture *f, uint64_t from, uint64_t to)
+{
+	uint8_t data[RECORD_FILL_MAX];
+	for (uint64_t i = from; i <= to; i++)
+		assert_ok(outbox_gather(f->outbox, data, record_fill(i, data), &f->why));
+}
+
+/* What is gathered waits for an append, a flush, the bound or the end, and keeps its place. */
+static void test_gather(void **state)
+{
+	struct fixture *f = *state;
+	struct outbox_batch batch;
+	reopen(f);
+	skip_to(f, 0);
+	assert_ok(outbox_flush(f->outbox, &f->why)); /* nothing to do */
+	expect_range(f, 1, 0);
+	assert_true(outbox_idle(f->outbox));
+	gather_range(f, 1, 10);
+	assert_false(readable(outbox_wake_fd(f->outbox)));
+	assert_int_equal(outbox_pending_records(f->outbox), 0);
+	append_range(f, 11, 11); /* with its number, behind them */
+	assert_true(readable(outbox_wake_fd(f->outbox)));
+	assert_int_equal(outbox_pending_records(f->outbox), 11);
+	expect_range(f, 1, 11);
+
+	gather_range(f, 12, 13);
+	assert_ok(outbox_read(f->outbox, &batch, 10, 1 << 20, &f->why));
+	assert_int_equal(batch.count, 0);
+	assert_ok(outbox_flush(f->outbox, &f->why));
+	expect_range(f, 12, 13);
+
+	/* Half a megabyte: over the bound again and again, and into new files. */
+	gather_range(f, 14, 2000);
+	const uint64_t written = outbox_pending_records(f->outbox);
+	assert_in_range(written, 1800, 1999);
+	expect_range(f, 14, written);
+	reopen(f); /* the end writes what waits */
+	skip_to(f, written);
+	expect_range(f, written + 1, 2000);
+	assert_ok(outbox_commit(f->outbox, 2000, &f->why));
+	assert_string_equal(f->reports, "");
+}
+
+/* Large records among those that wait: at the bound, beyond it, and the largest. */
+static void test_gather_large(void **state)
+{
+	struct fixture *f = *state;
+	static const size_t sizes[] = { 1, OUTBOX_GATHER_BYTES - 64, 1, OUTBOX_GATHER_BYTES, 1,
+		OUTBOX_RECORD_MAX, 1, OUTBOX_GATHER_BYTES - 16 };
+	static uint8_t data[OUTBOX_RECORD_MAX];
+	struct outbox_batch batch;
+	reopen(f);
+	skip_to(f, 0);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		memset(data, (int)i + 1, sizes[i]);
+		assert_ok(outbox_gather(f->outbox, data, sizes[i], &f->why));
+	}
+	memset(data, 77, sizeof data); /* does not fit behind what waits */
+	uint64_t sequence = 0;
+	assert_ok(outbox_append(f->outbox, data, sizeof data, &sequence, &f->why));
+	assert_int_equal(sequence, 9);
+	assert_ok(outbox_read(f->outbox, &batch, 100, 1 << 20, &f->why));
+	assert_int_equal(batch.count, 9);
+	for (size_t i = 0; i < 8; i++) {
+		assert_int_equal(batch.records[i].size, sizes[i]);
+		assert_int_equal(batch.records[i].data[0], i + 1);
+		assert_int_equal(batch.records[i].data[sizes[i] - 1], i + 1);
+	}
+	assert_int_equal(batch.records[8].data[OUTBOX_RECORD_MAX - 1], 77);
+	assert_int_equal(outbox_gather(f->outbox, data, 0, &f->why), OTA_ERR_INVALID);
+	assert_int_equal(
+		outbox_gather(f->outbox, data, (size_t)OUTBOX_RECORD_MAX + 1, &f->why), OTA_ERR_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +410,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_renumbered_position_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_skip_to_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wake, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gather, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gather_large, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
 }
