@@ -11,7 +11,6 @@
 #include "blocks_internal.h"
 
 enum {
-	PROTOCOL_MQTT5 = 5,
 	/* What one session may fetch: the image twice, and so much more for those who begin anew. */
 	BUDGET_IMAGES = 2,
 	BUDGET_BYTES = 1 << 20,
@@ -179,27 +178,29 @@ static int deny(struct asking *asking, const struct block_header *header, const 
 	return MOSQ_ERR_ACL_DENIED;
 }
 
-static int deny_as_asked(struct asking *asking, enum block_status status, const char *reason)
+static struct block_header as_asked(
+	const struct asking *asking, enum block_status status, uint16_t retry_after)
 {
-	const struct block_header header = {
+	const struct block_request *request = &asking->request;
+
+	return (struct block_header){
 		.status = status,
-		.length =
-			asking->request.length > UINT32_MAX ? UINT32_MAX : (uint32_t)asking->request.length,
-		.offset = (uint64_t)asking->request.offset,
+		.retry_after = retry_after,
+		.length = request->length > UINT32_MAX ? UINT32_MAX : (uint32_t)request->length,
+		.offset = (uint64_t)request->offset,
 	};
+}
+
+static int deny_as_asked(struct asking *asking, const char *reason)
+{
+	const struct block_header header = as_asked(asking, BLOCK_DENIED, 0);
 
 	return deny(asking, &header, reason);
 }
 
 static int later(struct asking *asking)
 {
-	const struct block_header header = {
-		.status = BLOCK_LATER,
-		.retry_after = BLOCKS_RETRY_SECONDS,
-		.length =
-			asking->request.length > UINT32_MAX ? UINT32_MAX : (uint32_t)asking->request.length,
-		.offset = (uint64_t)asking->request.offset,
-	};
+	const struct block_header header = as_asked(asking, BLOCK_LATER, BLOCKS_RETRY_SECONDS);
 
 	blocks_answer_without(asking->gate, asking->session, asking->device, &asking->answer, &header);
 	properties_clear(&asking->answer);
@@ -214,7 +215,7 @@ static int drop(struct asking *asking, const char *reason)
 	emit_denied(asking->gate, asking->message->client, asking->message->topic, reason);
 	properties_clear(&asking->answer);
 	return gate->modern && asking->message->qos > 0
-			&& mosquitto_client_protocol_version(asking->message->client) == PROTOCOL_MQTT5
+			&& mosquitto_client_protocol_version(asking->message->client) == COMPAT_PROTOCOL_MQTT5
 		? (int)COMPAT_ERR_QUOTA_EXCEEDED
 		: MOSQ_ERR_ACL_DENIED;
 }
@@ -297,11 +298,10 @@ static int take(struct asking *asking)
 		return later(asking);
 	}
 	if (answer == GRANT_NO) {
-		return deny_as_asked(asking, BLOCK_DENIED, reason);
+		return deny_as_asked(asking, reason);
 	}
 	if (strcmp(asking->request.sha256, release->release->manifest->sha256) != 0) {
-		return deny_as_asked(
-			asking, BLOCK_DENIED, "this is not the image that the device was told of");
+		return deny_as_asked(asking, "this is not the image that the device was told of");
 	}
 	result = check_range(asking, release->release->manifest, &good);
 	if (!good) {
@@ -309,7 +309,7 @@ static int take(struct asking *asking)
 	}
 	if (has_had_enough(client, release)) {
 		return deny_as_asked(
-			asking, BLOCK_DENIED, "in this session the device was given its image more than twice");
+			asking, "in this session the device was given its image more than twice");
 	}
 	if (client->waiting + client->reading >= BLOCKS_OUTSTANDING
 		|| blocks->waiting >= BLOCKS_WAITING_MAX) {

@@ -14,12 +14,11 @@
 enum {
 	TICK_PATIENCE_US = 5000000, /* no tick for so long after the first report: none will come */
 	FULL_LOG_US = 60000000,     /* one line a minute about a full outbox */
-	PROTOCOL_MQTT5 = 5,
 };
 
 int report_unacknowledged(const struct gate *gate, const struct mosquitto *client)
 {
-	if (mosquitto_client_protocol_version(client) == PROTOCOL_MQTT5) {
+	if (mosquitto_client_protocol_version(client) == COMPAT_PROTOCOL_MQTT5) {
 		return gate->modern ? (int)COMPAT_ERR_QUOTA_EXCEEDED : MOSQ_ERR_ACL_DENIED;
 	}
 	return MOSQ_ERR_UNKNOWN;

@@ -18,6 +18,7 @@ enum {
 	COMPAT_EVT_CLIENT_OFFLINE = 28, /* 2.1: a session that is kept lost its connection */
 	COMPAT_ERR_PLUGIN_IGNORE = 32,  /* 2.1: as if this plugin were not there; an error on 2.0 */
 	COMPAT_ERR_QUOTA_EXCEEDED = -6, /* 2.1: PUBACK with reason 0x97; 2.0 would disconnect */
+	COMPAT_PROTOCOL_MQTT5 = 5,      /* of mosquitto_client_protocol_version() */
 };
 
 struct compat_evt_connect {
