@@ -150,6 +150,9 @@ void gate_work(struct gate *gate)
 	presence_confirm(gate);
 	deliver_work(gate);
 	metrics_work(gate, gate->clock.mono_us());
+	if (gate->tick_dead && blocks_busy(gate->blocks)) { /* else the tick does it, more often */
+		blocks_work(gate);
+	}
 }
 
 static int nothing(int event, void *data, void *userdata)

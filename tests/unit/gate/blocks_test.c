@@ -221,6 +221,24 @@ static void turns_and_bounds(void **state)
 	fixture_free(f);
 }
 
+/* Before 2.0.15 a broker may have no tick: then any message of ours does its work. */
+static void without_a_tick(void **state)
+{
+	struct mosquitto client = { .id = "dev-1", .protocol_version = 4 };
+	struct fixture *f = told_fixture(&client);
+
+	(void)state;
+	f->gate->tick_dead = true;
+	held = true;
+	assert_int_equal(ask(&client, 0, 16), MOSQ_ERR_SUCCESS);
+	held = false;
+	assert_null(fake_publish_on(ANSWERS));
+	fixture_mono_us += 20000;
+	fixture_message(&client, "devices/dev-1/ota/status", "{\"version\":\"1.0.0\"}", 1);
+	assert_int_equal(status_on(ANSWERS), BLOCK_OK);
+	fixture_free(f);
+}
+
 static void no_more_than_the_cap(void **state)
 {
 	struct mosquitto client = { .id = "dev-1", .protocol_version = 4 };
@@ -341,6 +359,7 @@ int main(void)
 		cmocka_unit_test(another_session_asks_the_store),
 		cmocka_unit_test(only_its_own_gateway),
 		cmocka_unit_test(turns_and_bounds),
+		cmocka_unit_test(without_a_tick),
 		cmocka_unit_test(no_more_than_the_cap),
 		cmocka_unit_test(no_less_than_the_cap),
 		cmocka_unit_test(a_halt_holds_the_loop_up_by_little),
