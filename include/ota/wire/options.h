@@ -67,7 +67,7 @@ struct options {
 
 /*
  * Parse all options.  OTA_ERR_INVALID with one line that names the option, its value and what is accepted: unknown or repeated
- * option, value that does not parse, missing required option, a conninfo string that libpq would not take is found by the store.
+ * option, value that does not parse, missing required option.  Whether libpq would take the conninfo string pg_conninfo_check() says.
  * Mosquitto hands over the rest of a line as it is, so blanks around a value and a comment behind it (" # words", not inside
  * libpq's single quotes) are cut here.  Topics that could be the same as another's are refused.  A value of `database` is never
  * shown.  `options` is set only on OTA_OK; `why` may be NULL.
