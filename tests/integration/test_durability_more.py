@@ -235,14 +235,14 @@ def test_gateway_moves_and_its_first_broker_says_so_late(site):
 
     speaks("broker-1")
     slow = site.db.column("SELECT pid FROM pg_stat_activity WHERE application_name = 'mosquitto_ota broker-1' AND datname = %s", site.db.name)
-    freeze(slow, signal.SIGSTOP)
+    freeze(site, slow)
     try:
         hub.vanish()
         hub.broker = second
         hub.connect()
         speaks("broker-2")
     finally:
-        freeze(slow, signal.SIGCONT)
+        thaw(slow)
     wait_for(lambda: site.events("disconnected", "beacon-1"), 20, lambda: site.broker.log()[-2000:])
     row = site.device_row("beacon-1")
     assert (row["connected"], row["listening"], row["broker"]) == (True, True, "broker-2"), row
