@@ -77,7 +77,7 @@ def session_folder():
 
 @pytest.fixture(scope="session")
 def postgres(session_folder):
-    server = Postgres(session_folder / "pg")
+    server = Postgres(session_folder / "pg", to_disk=False)
     try:
         server.start()
         yield server
@@ -88,7 +88,7 @@ def postgres(session_folder):
 @pytest.fixture
 def own_postgres(session_folder, tmp_path):
     """A cluster that the test may stop and kill; not started yet."""
-    server = Postgres(session_folder / f"pg-{os.urandom(3).hex()}")
+    server = Postgres(session_folder / f"pg-{os.urandom(3).hex()}", to_disk=False)
     yield server
     server.destroy()
 

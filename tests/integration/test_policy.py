@@ -39,13 +39,15 @@ def test_nobody_is_told_before_the_window_opens(site, zone):
     site.wait_device("dev-1", listening=True)
     site.release("1.5.0")
     now = local_now(site, zone)
-    opens = now.replace(microsecond=0) + datetime.timedelta(seconds=5)
+    opens = now.replace(microsecond=0) + hours(1)
     set_window(site, "pumps", opens, opens + hours(1), zone)
     rollout = site.start_rollout("pumps", "1.5.0", site.quick_plan())
-    wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the update window", 3, lambda: site.describe(rollout))
+    wait_for(lambda: site.progress(rollout)[0]["next_action"] == "wait for the update window", 10, lambda: site.describe(rollout))
     row = site.progress(rollout)[0]
     assert row["next_at"] == site.db.value("SELECT %s::timestamp AT TIME ZONE %s", opens, zone)
     assert site.update_row(rollout, "dev-1")["state"] == "pending" and not device.notices()
+    opens = local_now(site, zone).replace(microsecond=0) + datetime.timedelta(seconds=3)
+    set_window(site, "pumps", opens, opens + hours(1), zone)
     notice = device.wait_notice(timeout=10)
     assert local_now(site, zone) >= opens
     device.update(notice)

@@ -37,11 +37,8 @@ def try_start(cluster):
 @pytest.fixture(scope="module")
 def cluster(session_folder):
     """A cluster that the tests of this file mistreat, one after the other."""
-    server = Postgres(session_folder / "pg-durability")
+    server = Postgres(session_folder / "pg-durability", to_disk=False)
     server.start()
-    with Database(server, "postgres") as admin:  # processes are killed here, the machine is not
-        admin.execute("ALTER SYSTEM SET fsync = off")
-        admin.execute("SELECT pg_reload_conf()")
     yield server
     server.destroy()
 

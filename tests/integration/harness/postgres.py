@@ -25,12 +25,17 @@ def _bin_dir():
 
 
 class Postgres:
-    """One cluster, on a socket in its own folder only."""
+    """One cluster, on a socket in its own folder only.
 
-    def __init__(self, folder):
+    Without `to_disk` nothing waits for the disk: what was committed survives every end of PostgreSQL's processes, as the kernel has
+    it, and the machine's end is no test.
+    """
+
+    def __init__(self, folder, to_disk=True):
         self.bin = _bin_dir()
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(mode=0o700)
+        self._settings = [] if to_disk else ["-c", "fsync=off"]
         self.port = 5432  # names the socket; nothing listens on TCP
         self._identity = {}
         if os.geteuid() == 0:  # PostgreSQL refuses root
@@ -53,7 +58,7 @@ class Postgres:
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
             [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-p", str(self.port),
-             "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "timezone=UTC"],
+             "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "timezone=UTC", *self._settings],
             cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             preexec_fn=die_with_parent(signal.SIGINT), **self._identity)
         log.close()
