@@ -1,7 +1,8 @@
 """Instructions of the broker's thread for one message on other people's topics, counted by callgrind: no clock, no noise.
 
-Three brokers: without a plugin, with one whose access check only returns (empty_acl.c), with mosquitto-ota.  The second shows what
-Mosquitto itself does for any plugin that checks access.
+Five brokers: without a plugin; with one whose access check only returns (empty_acl.c); with the same and a second thread that sleeps; with
+callbacks for messages and ticks, too, that only return; with mosquitto-ota.  The one before the last shows what Mosquitto and the C
+library do for any plugin that has a thread and looks at messages, whatever it does.
 """
 
 import re
@@ -10,7 +11,9 @@ import subprocess
 from common import BUILD, QUIET, Listeners, load, make_broker
 from traffic import PAYLOAD, TOPIC
 
-BARE, EMPTY, OURS = "without plugin", "empty access check", "with plugin"
+BARE, OURS = "without plugin", "with plugin"
+EMPTY, THREAD, CALLBACKS = "empty access check", "empty access check, second thread", "empty callbacks, second thread"
+OPTIONS = {EMPTY: (), THREAD: ("thread",), CALLBACKS: ("thread", "events")}  # of empty_acl
 
 
 def total(folder, number):
@@ -31,8 +34,9 @@ def counted(bench, plugin, subscribers, messages, qos):
         # $SYS is published by the clock, not by the message.
         extra = [*QUIET, "sys_interval 0"]
         options = {}
-        if plugin == EMPTY:
+        if plugin in OPTIONS:
             extra.append(f"plugin {BUILD / 'tests' / 'bench' / 'empty_acl.so'}")
+            extra += [f"plugin_opt_{option} on" for option in OPTIONS[plugin]]
         if plugin == OURS:
             from harness import Keys, Signer
             (folder / "keys.d").mkdir()
@@ -66,17 +70,19 @@ def check_nanoseconds(rounds):
 
 
 def run(bench):
-    # Counts hardly differ from run to run: two are enough, and small one case.
-    for subscribers, messages in bench.size(((1, 5_000), (100, 150)), ((1, 1_000),)):
+    # What start and end cost differs by some 100,000 instructions from run to run: with this many messages it is 10 of each.  Small one case.
+    for subscribers, messages in bench.size(((1, 10_000), (100, 300)), ((1, 1_000),)):
         for qos in bench.size((0, 1), (1,)):
-            results = {BARE: [], EMPTY: [], OURS: []}
+            results = {plugin: [] for plugin in (BARE, *OPTIONS, OURS)}
             for turn in range(bench.size(2, 1)):
                 for plugin in results if turn % 2 == 0 else reversed(results):
                     results[plugin].append(counted(bench, plugin, subscribers, messages, qos))
             name = f"instructions 1 to {subscribers}, QoS {qos}"
             bench.row(f"{name}: {BARE}", results[BARE], "a message")
-            bench.row(f"{name}: {EMPTY}", results[EMPTY], "a message", results[BARE], "to the broker without plugin")
+            for plugin in OPTIONS:
+                bench.row(f"{name}: {plugin}", results[plugin], "a message", results[BARE], "to the broker without plugin")
             bench.row(f"{name}: {OURS}", results[OURS], "a message", results[BARE], "to the broker without plugin; target 1.05")
-            bench.row(f"{name}: {OURS}, to the empty check", results[OURS], "a message", results[EMPTY], "target 1.015")
+            bench.row(f"{name}: {OURS}, to the empty check", results[OURS], "a message", results[EMPTY])
+            bench.row(f"{name}: {OURS}, to the empty callbacks", results[OURS], "a message", results[CALLBACKS], "target 1.015")
     bench.row("instructions: a delivery's access check", [check_nanoseconds(bench.size(5_000_000, 100_000)) for _ in range(bench.rounds)],
               "ns", note="target 150")
