@@ -137,11 +137,15 @@ __attribute__((noinline)) static int check_ours(
 	return MOSQ_ERR_SUCCESS;
 }
 
+static inline bool is_seen(const struct gate *gate, const struct mosquitto *client)
+{
+	return gate->seen[gate_seen_slot(client)] == client;
+}
+
 /* 2.0: may a kept session have come back with this client?  Only the first time that it does something. */
 static inline bool is_new(const struct gate *gate, const struct mosquitto_evt_acl_check *check)
 {
-	return (check->access & gate->watched) != 0
-		&& gate->seen[gate_seen_slot(check->client)] != check->client;
+	return (check->access & gate->watched) != 0 && !is_seen(gate, check->client);
 }
 
 /* All but a topic of others whose first bytes say so, of a connection that is known. */
@@ -168,7 +172,9 @@ int access_on_check(int event, void *data, void *userdata)
 	unsigned candidates = policy_candidates(&gate->policy, check->topic);
 	(void)event;
 
-	if (candidates == 0 && check->access != MOSQ_ACL_SUBSCRIBE && !is_new(gate, check)) {
+	if (candidates == 0
+		&& ((check->access & gate->closer) == 0
+			|| (check->access == MOSQ_ACL_WRITE && is_seen(gate, check->client)))) {
 		return gate->others;
 	}
 	return check_closer(gate, check, candidates);

@@ -50,6 +50,8 @@ static inline bool has_work(const struct gate *gate)
 __attribute__((noinline)) static int tick_with_work(
 	struct gate *gate, struct mosquitto_evt_tick *tick)
 {
+	gate->ticked = true; /* the first tick comes here */
+	gate->tick_dead = false;
 	gate_work(gate);
 	if (blocks_busy(gate->blocks)) {
 		blocks_work(gate);
@@ -67,14 +69,8 @@ static int gate_on_tick(int event, void *data, void *userdata)
 	struct gate *gate = userdata;
 	(void)event;
 
-	gate->ticked = true;
-	gate->tick_dead = false;
-	/*
-	 * Mosquitto 2.0 calls this once a message: no clock is read unless there may be something to do.  2.1 is always told when to come
-	 * again, and does not come more often.
-	 */
-	if (has_work(gate) || blocks_busy(gate->blocks) || ++gate->ticks % GATE_TICK_RARE == 0
-		|| gate->modern) {
+	/* Mosquitto 2.0 calls this once a message: no clock is read unless there may be something to do. */
+	if ((++gate->ticks & gate->rare) == 0 || has_work(gate) || blocks_busy(gate->blocks)) {
 		return tick_with_work(gate, data);
 	}
 	return MOSQ_ERR_SUCCESS;
@@ -241,7 +237,10 @@ enum ota_err gate_start(void *plugin_id, const struct options *options,
 	};
 	gate->others = answer_for_others(gate);
 	gate->ticks = GATE_TICK_RARE - 1; /* the first one publishes the figures */
+	/* 2.1 is always told when to come again, and does not come more often. */
+	gate->rare = modern ? 0 : GATE_TICK_RARE - 1;
 	gate->watched = modern ? 0 : MOSQ_ACL_WRITE | MOSQ_ACL_SUBSCRIBE;
+	gate->closer = gate->watched | MOSQ_ACL_SUBSCRIBE;
 	policy_init(&gate->policy, options);
 	sessions_init(&gate->sessions, clock_wall_ms());
 	/* Nobody can foresee it: a hash with a secret key. */

@@ -62,11 +62,14 @@ struct gate {
 	struct policy policy;
 	int others; /* the answer for topics that are not ours */
 	int watched; /* accesses that may show a kept session, as bits; 0 on 2.1, which has the CONNECT event */
+	int closer; /* accesses that take more than a look at the topic, as bits: those and subscribing */
 	bool modern;
 	bool tick_dead; /* no tick comes: the other callbacks do its work */
 	bool ticked;
 	bool gathered; /* events may wait for emit_flush() */
 	unsigned ticks;
+	unsigned
+		rare; /* while one of these bits of `ticks` is set, a tick without anything to do does nothing */
 	const struct mosquitto
 		*seen[GATE_SEEN]; /* connections already looked at; a cache, collisions only cost time */
 	const struct options *options;
