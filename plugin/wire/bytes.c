@@ -2,23 +2,6 @@
 
 #include "ota/wire/topic.h"
 
-void bytes_put_integer(uint8_t *out, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		out[i] = (uint8_t)(value >> (8 * i));
-	}
-}
-
-uint64_t bytes_get_integer(const uint8_t *in, size_t size)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < size; i++) {
-		value |= (uint64_t)in[i] << (8 * i);
-	}
-	return value;
-}
-
 enum ota_err bytes_get_string(
 	const uint8_t *record, size_t length, size_t prefix, size_t *at, const char **text)
 {

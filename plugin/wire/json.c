@@ -34,8 +34,9 @@ static int peek(const struct reader *reader)
 
 static void skip_blanks(struct reader *reader)
 {
-	while (reader->at < reader->length && strchr(" \t\r\n", reader->text[reader->at])
-		&& reader->text[reader->at] != '\0') {
+	while (reader->at < reader->length
+		&& (reader->text[reader->at] == ' ' || reader->text[reader->at] == '\t'
+			|| reader->text[reader->at] == '\r' || reader->text[reader->at] == '\n')) {
 		reader->at++;
 	}
 }
@@ -155,36 +156,50 @@ static size_t plain_run(const struct reader *reader)
 	return at - reader->at;
 }
 
+/* Does the string end so many bytes from here? */
+static bool is_quote(const struct reader *reader, size_t run)
+{
+	return run < reader->length - reader->at && reader->text[reader->at + run] == '"';
+}
+
 /* A string, `at` on its opening quote; `*string` is cJSON_malloc'ed. */
 static enum ota_err read_string(struct reader *reader, char **string)
 {
 	enum ota_err err = OTA_OK;
 	char *decoded = NULL;
 	char *out = NULL;
+	size_t run = 0;
 
 	reader->at++;
+	run = plain_run(reader);
 	/* An escape never decodes to more bytes than it has, so the span is room enough. */
-	decoded = cJSON_malloc(string_span(reader) + 1);
+	decoded = cJSON_malloc((is_quote(reader, run) ? run : string_span(reader)) + 1);
 	if (!decoded) {
 		return OTA_ERR_NOMEM;
 	}
 	out = decoded;
-	while (!err && peek(reader) != '"') {
-		size_t run = plain_run(reader);
+	for (;;) {
 		int c = 0;
 
 		memcpy(out, reader->text + reader->at, run);
 		out += run;
 		reader->at += run;
 		c = peek(reader);
+		if (c == '"') {
+			break;
+		}
 		if (c < 0) {
 			err = refuse(reader, "string without an end");
 		} else if (c < 0x20) {
 			err = refuse(reader, "control character in a string");
-		} else if (c == '\\') {
-			reader->at++;
+		} else {
+			reader->at++; /* a backslash */
 			err = read_escape(reader, &out);
 		}
+		if (err) {
+			break;
+		}
+		run = plain_run(reader);
 	}
 	if (err) {
 		cJSON_free(decoded);

@@ -5,7 +5,13 @@
 
 const cJSON *json_member(const cJSON *object, const char *name)
 {
-	return cJSON_GetObjectItemCaseSensitive(object, name);
+	/* cJSON's own search calls a function for each member, twice; most names differ in the first letter. */
+	for (const cJSON *item = object ? object->child : NULL; item; item = item->next) {
+		if (item->string && item->string[0] == name[0] && strcmp(item->string, name) == 0) {
+			return item;
+		}
+	}
+	return NULL;
 }
 
 static enum ota_err missing(const char *name, struct ota_why *why)

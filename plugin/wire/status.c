@@ -234,7 +234,6 @@ static enum ota_err compact(
 	const char *text, size_t length, struct status_report *report, struct ota_why *why)
 {
 	const char *end = text + length;
-	bool quoted = false;
 	char *out = malloc(length + 1);
 
 	if (!out) {
@@ -243,22 +242,26 @@ static enum ota_err compact(
 	}
 	report->json = out;
 	for (const char *at = text; at < end; at++) {
-		if (!quoted && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')) {
+		if (*at == '"') { /* most of a report is in strings, and valid ones end */
+			const char *begin = at++;
+
+			while (*at != '"') {
+				at += *at == '\\' ? 2 : 1; /* an escaped quote ends no string */
+			}
+			memcpy(out, begin, (size_t)(at - begin) + 1);
+			out += at - begin + 1;
 			continue;
 		}
-		if (!quoted && (*at == 'e' || *at == 'E') && at[-1] >= '0' && at[-1] <= '9'
+		if (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n') {
+			continue;
+		}
+		if ((*at == 'e' || *at == 'E') && at[-1] >= '0' && at[-1] <= '9'
 			&& !exponent_fits(at + 1, end)) {
 			ota_why_set(why, "status report: a number has a large exponent, accepted are -%d to %d",
 				EXPONENT_MAX, EXPONENT_MAX);
 			return OTA_ERR_INVALID;
 		}
-		if (*at == '"') {
-			quoted = !quoted;
-		}
 		*out++ = *at;
-		if (quoted && *at == '\\') {
-			*out++ = *++at; /* an escaped quote ends no string */
-		}
 	}
 	*out = '\0';
 	report->json_length = (size_t)(out - report->json);

@@ -52,6 +52,12 @@ static size_t utf8_next(const char *text, size_t length, uint32_t *character)
 	return bytes;
 }
 
+/* ASCII without zero: decoded without a call, as nearly all that is looked at here is. */
+static inline bool is_ascii(char c)
+{
+	return (signed char)c > 0;
+}
+
 /* The characters that Mosquitto closes a connection for when they stand in a topic. */
 static bool character_allowed(uint32_t character)
 {
@@ -83,6 +89,10 @@ bool topic_utf8_valid(const char *text, size_t length)
 		if (at == length) {
 			break;
 		}
+		if (is_ascii(text[at])) {
+			at++;
+			continue;
+		}
 		bytes = utf8_next(text + at, length - at, &character);
 		if (bytes == 0 || character == 0) {
 			return false;
@@ -100,8 +110,8 @@ bool topic_id_valid(const char *text, size_t length)
 		return false;
 	}
 	while (at < length) {
-		uint32_t character;
-		size_t bytes = utf8_next(text + at, length - at, &character);
+		uint32_t character = (unsigned char)text[at];
+		size_t bytes = is_ascii(text[at]) ? 1 : utf8_next(text + at, length - at, &character);
 
 		if (bytes == 0 || !character_allowed(character) || character == '/' || character == '+'
 			|| character == '#') {

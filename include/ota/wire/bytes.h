@@ -5,14 +5,28 @@
  */
 #pragma once
 
+#include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ota/base/error.h"
 
-/* The `size` low bytes of the value, 1..8. */
-void bytes_put_integer(uint8_t *out, uint64_t value, size_t size);
-uint64_t bytes_get_integer(const uint8_t *in, size_t size);
+/* The `size` low bytes of the value, 1..8.  Here, because with a known size each is one instruction. */
+static inline void bytes_put_integer(uint8_t *out, uint64_t value, size_t size)
+{
+	const uint64_t little = htole64(value);
+
+	memcpy(out, &little, size);
+}
+
+static inline uint64_t bytes_get_integer(const uint8_t *in, size_t size)
+{
+	uint64_t little = 0;
+
+	memcpy(&little, in, size);
+	return le64toh(little);
+}
 
 /*
  * Read the string at `*at` <= `length`: its length as an integer of `prefix` bytes, its bytes, a zero byte.  `*text` points into
