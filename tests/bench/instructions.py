@@ -86,6 +86,13 @@ def check_nanoseconds(rounds):
     return float(out.stdout.splitlines()[1].split()[2])
 
 
+def notice_nanoseconds(rounds):
+    """{what: processor time of the broker's thread to make one notice, by the URL in it}."""
+    out = subprocess.run([BUILD / "tests" / "bench" / "notice_bench", str(rounds)], stdout=subprocess.PIPE, check=True, text=True)
+    found = [re.fullmatch(r"(\S.*?)\s+(\d+)\s+(-?\d+)", line) for line in out.stdout.splitlines()[1:]]
+    return {line[1]: float(line[2]) for line in found}
+
+
 def run(bench):
     # What start and end cost differs by some 100,000 instructions from run to run: with this many messages it is 10 of each.  Small one case.
     for subscribers, messages in bench.size(((1, 10_000), (100, 300)), ((1, 1_000),)):
@@ -107,3 +114,8 @@ def run(bench):
             bench.row(f"{name}: {OURS}, to the empty callbacks", results[OURS], "a message", results[CALLBACKS], "target 1.015")
     bench.row("instructions: a delivery's access check", [check_nanoseconds(bench.size(5_000_000, 100_000)) for _ in range(bench.rounds)],
               "ns", note="target 150")
+    notices = [notice_nanoseconds(bench.size(20_000, 500)) for _ in range(bench.rounds)]
+    for name in notices[0]:
+        base = "the manifest's URL, " + name.split(", ")[1]
+        bench.row(f"instructions: a notice with {name}", [one[name] for one in notices], "ns",
+                  [one[base] for one in notices] if name != base else None, "to the manifest's URL" if name != base else "")
