@@ -70,6 +70,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_mi
 \ir functions/internal_event_check.sql
 \ir functions/internal_event_month.sql
 \ir functions/internal_fallback.sql
+\ir functions/internal_fleet_url.sql
 \ir functions/internal_gateway.sql
 \ir functions/internal_quarantine.sql
 \ir functions/internal_release_submit.sql

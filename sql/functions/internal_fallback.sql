@@ -28,6 +28,7 @@ BEGIN
         WHEN ota.version_key(f.max_version) < running
         THEN format('release %s has maxVersion %s, below %s', i_version, f.max_version, i_release.version)
         WHEN now() >= f.expires THEN format('release %s has expired at %s', i_version, f.expires)
+        ELSE format('no URL of release %s can be made for fleet "%s": ', i_version, i_fleet) || ota.fleet_url_problem(i_fleet, f.url)
     END;
 END
 $$;

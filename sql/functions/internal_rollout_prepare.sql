@@ -5,7 +5,7 @@ RETURNS ota.release
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Check that this release can go to this fleet by this plan, and return the release.  Unless it is a dry run the release has to be
 -- verified, and fleet and release are locked (the fleet first) until the transaction ends.
--- Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan; 55000 not possible now.
+-- Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan; 55000 not possible now, or no URL can be made.
 DECLARE
     f        ota.fleet;
     r        ota.release;
@@ -57,6 +57,11 @@ BEGIN
                 present.version, present.sequence, i_version, r.sequence),
             HINT = format('Rollout %s is %s. Cancel it first, or make a release with a higher sequence: a device never goes to a lower one.',
                 present.rollout_id, present.state);
+    END IF;
+    problem := ota.fleet_url_problem(i_fleet, r.url);
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('no URL of release %s can be made for fleet "%s": %s', i_version, i_fleet, problem),
+            HINT = format('Its devices download from %s: sign the release with a URL that is a plain path behind the host, or use ota.clear_fleet_url.', f.url_template);
     END IF;
     -- A way back that does not lead anywhere is worse than none: whoever starts the rollout counts on it.
     SELECT p.options ->> 'fallback' INTO back FROM ota.plan p WHERE p.plan = i_plan;

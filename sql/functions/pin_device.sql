@@ -91,6 +91,7 @@ DECLARE
     id     bigint;
     other  bigint;
     why    text := ota.check_reason(pin_device.reason, true);
+    problem  text;
 BEGIN
     PERFORM ota.check_name('device', pin_device.device_id);
     PERFORM ota.check_version('version', pin_device.version);
@@ -139,6 +140,11 @@ BEGIN
                     THEN format('Going back to older firmware needs a manifest with a sequence above %s: sign the old binary as a new release and pin the device to that.', d.sequence)
                     WHEN 'quarantined' THEN 'Let it take part again with ota.unquarantine_device first.'
                     ELSE 'Accepted is a release whose manifest allows this device.' END;
+        END IF;
+        problem := ota.fleet_url_problem(d.fleet, r.url);
+        IF problem IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('no URL of release %s can be made for device "%s": %s', r.version, d.device_id, problem),
+                HINT = format('Fleet "%s" has a URL of its own: sign the release with a URL that is a plain path behind the host, or use ota.clear_fleet_url.', d.fleet);
         END IF;
         id := ota.pin_rollout(d, r, why);
     END IF;

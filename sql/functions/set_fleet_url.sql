@@ -7,7 +7,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- Devices that have been told keep what they were told.
 -- fleet: must exist; template: https://host[:port][/prefix]{path}, or http://, at most 512 bytes; credential: pre-sign the URL with the credential of
 -- this name in the brokers' file (option url_credentials), null: do not sign; reason: why, required.
--- Errors: 22023 an argument is not acceptable; P0002 no such fleet, or no such credential on a broker that is alive.
+-- Errors: 22023 an argument is not acceptable; P0002 no such fleet, or no such credential on a broker that is alive; 55000 the fleet has a
+-- rollout, running, paused or scheduled, of a release whose URL has more than a path, which has no place in the template.
 #variable_conflict use_column
 DECLARE
     f        ota.fleet;
@@ -17,6 +18,7 @@ DECLARE
     parts    text[];
     without  text;
     known    text;
+    held     record;
 BEGIN
     PERFORM ota.check_name('fleet', set_fleet_url.fleet);
     parts := regexp_match(wanted, '^https?://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([1-9][0-9]{0,4}))?((?:/[A-Za-z0-9._~-]+)*)[{]path[}]$');
@@ -49,6 +51,16 @@ BEGIN
         END IF;
     END IF;
     UPDATE ota.fleet o SET url_template = wanted, url_credential = named WHERE o.fleet = f.fleet;
+    -- Else its devices would not be told any more.
+    SELECT r.rollout_id, r.state, l.version, ota.fleet_url_problem(f.fleet, l.url) AS problem INTO held
+      FROM ota.rollout r JOIN ota.release l ON l.release_id = r.release_id
+     WHERE r.fleet = f.fleet AND r.state IN ('scheduled', 'running', 'paused') AND ota.fleet_url_problem(f.fleet, l.url) IS NOT NULL
+     ORDER BY r.rollout_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('rollout %s of %s is %s, and no URL of it can be made from the template: %s', held.rollout_id, held.version, held.state, held.problem),
+            HINT = 'Wait until it is over, or cancel it and sign the release anew with a URL that is a plain path behind the host.';
+    END IF;
     PERFORM ota.audit('fleet_url_set', NULL, NULL, jsonb_build_object('fleet', f.fleet, 'template', wanted, 'credential', named,
         'former_template', f.url_template, 'former_credential', f.url_credential, 'reason', why));
     PERFORM pg_notify('ota', '');

@@ -46,6 +46,37 @@ SELECT is(ota.broker_urls('b1', '{}'), NULL, 'none has one');
 SELECT is(count(*), 3::bigint, 'written down') FROM ota.event WHERE kind = 'fleet_url_cleared';
 SELECT throws_ok('UPDATE ota.fleet SET url_credential = ''fw''', '23514', NULL, 'a credential without a template is none');
 
+-- Releases whose URL has no place in a template -----------------------------------------------------------------------------
+-- The same lists as in tests/unit/wire/fleet_url_test.c.
+SELECT ota.broker_urls('b1', '{fw}'), ota.broker_urls('b2', '{fw}'),
+    ota.set_fleet_url('f', 'https://h{path}', reason => 'x'), ota.set_fleet_url('g', 'https://h/x{path}', 'fw', 'x') \g /dev/null
+SELECT is(ota.fleet_url_problem('f', url), NULL, url)
+  FROM unnest(ARRAY['http://cdn:8080/fw/1.5.0.bin', 'https://u@cdn/a%20b/;x=1.bin', 'https://cdn/', 'https://cdn/.../a..b', 'https://cdn/%zz', 'https://cdn/a://b']) AS url;
+SELECT matches(ota.fleet_url_problem('g', url), problem, url) FROM (VALUES
+    ('https://cdn', 'no path'), ('https://cdn?a/b', 'no path'), ('https://cdn/a?b', '''[?]'''), ('https://cdn/a#b', '''#'''), ('https://cdn/../a', '"[.][.]"'),
+    ('https://cdn/a/%2E.', '"[.][.]"'), ('https://cdn/./a', '"[.]"'), ('https://cdn/%zz', '''%'''), ('https://cdn/a%2', '''%''')) AS c (url, problem);
+SELECT is(ota.fleet_url_problem('nowhere', 'https://cdn'), NULL, 'no such fleet, no problem');
+SELECT ota.clear_fleet_url('f', 'x') \g /dev/null
+SELECT is(ota.fleet_url_problem('f', 'https://cdn/a?b'), NULL, 'without a template anything goes');
+
+SELECT pg_temp.release('1.4.0', 14), pg_temp.release('1.6.0', 16), pg_temp.release('1.7.0', 17) \g /dev/null
+UPDATE ota.release SET url = 'https://cdn.example.com/get?file=' || version WHERE version IN ('1.4.0', '1.7.0');
+SELECT ota.define_plan('back', '[{"label":"some","percent":50,"wait":"1 hour"}, {"label":"full","percent":100}]', options => '{"fallback":"1.7.0"}') \g /dev/null
+SELECT throws_ok(format('SELECT %s', call), '55000', message, call) FROM (VALUES
+    ('ota.start_rollout(''g'', ''1.4.0'')', 'no URL of release 1.4.0 can be made for fleet "g": the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL'),
+    ('count(*) FROM ota.preview_rollout(''g'', ''1.4.0'')', 'no URL of release 1.4.0 can be made for fleet "g": the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL'),
+    ('ota.pin_fleet(''g'', ''1.4.0'', ''x'')', 'no URL of release 1.4.0 can be made for fleet "g": the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL'),
+    ('ota.pin_device(''gev-1'', ''1.4.0'', ''x'')', 'no URL of release 1.4.0 can be made for device "gev-1": the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL'),
+    ('ota.start_rollout(''g'', ''1.6.0'', ''back'')', 'plan "back" falls back to 1.7.0: no URL of release 1.7.0 can be made for fleet "g": the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL')) AS c (call, message);
+SELECT lives_ok('SELECT count(*) FROM ota.preview_rollout(''f'', ''1.4.0'', ''back'')', 'a fleet without a template');
+SELECT lives_ok('SELECT count(*) FROM ota.preview_rollout(''g'', ''1.6.0'')', 'a release with a plain path');
+SELECT ota.start_rollout('f', '1.4.0', start_at => now() + interval '1 day') AS q \gset
+SELECT throws_ok('SELECT ota.set_fleet_url(''f'', ''https://h{path}'', reason => ''x'')', '55000', format('rollout %s of 1.4.0 is scheduled, and no URL of it can be made from the template: the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL', :q), 'not while it would leave devices without');
+SELECT is(url_template, NULL, 'nothing is changed') FROM ota.fleet WHERE fleet = 'f';
+SELECT ota.cancel_rollout(:q, 'x') \g /dev/null
+SELECT lives_ok('SELECT ota.set_fleet_url(''f'', ''https://h{path}'', reason => ''x'')', 'when it is over');
+SELECT ota.clear_fleet_url('f', 'x'), ota.clear_fleet_url('g', 'x') \g /dev/null
+
 -- What an operator sees of a device for which no URL can be made ----------------------------------------------------------
 SELECT pg_temp.release('1.5.0', 15) \g /dev/null
 SELECT ota.start_rollout('f', '1.5.0') AS a \gset

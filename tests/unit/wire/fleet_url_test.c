@@ -175,6 +175,7 @@ static void none_can_be_made(void **state)
 	static char long_url[2100];
 
 	(void)state;
+	/* The same list as in tests/sql/fleet_url_test.sql. */
 	assert_non_null(strstr(make("https://b{path}", "", "https://cdn", 0), "no path"));
 	assert_non_null(strstr(make("https://b{path}", "", "https://cdn?a/b", 0), "no path"));
 	assert_non_null(strstr(make("https://b{path}", "", "https://cdn/a?b", 0), "'?'"));
