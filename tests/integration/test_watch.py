@@ -17,6 +17,7 @@ import pytest
 from conftest import BUILD
 from harness import Site, wait_for
 from harness.control import password_file
+from harness.durability import only_long
 
 pytestmark = pytest.mark.usefixtures("plugin")
 PROGRAM = BUILD / "plugin" / "ctl" / "mosquitto_ota"
@@ -58,8 +59,9 @@ class Screen:
         return status
 
     def pictures(self):
-        """What was drawn, a list of lines for each time, without colours."""
-        return [CONTROL.sub("", part).replace("\r", "").splitlines() for part in re.split(r"\x1b\[\d+A\x1b\[J", self.bytes.decode())]
+        """What was drawn, a list of lines for each time, without colours and without what was told between them."""
+        parts = re.split(r"\x1b\[\d+A\x1b\[J|mosquitto_ota: [^\n]*\n", self.bytes.decode())
+        return [CONTROL.sub("", part).replace("\r", "").splitlines() for part in parts if part]
 
 
 @pytest.fixture
@@ -146,6 +148,84 @@ def test_numbers_of_every_length_stay_in_their_columns(office):
         assert len(bars) == 4 and all(re.search(r"\[[#x.]{4,}\]", line) for line in bars), lines
         widest = max(widest, *map(len, bars))
     assert widest >= 75, "the largest numbers need almost all of it"
+
+
+def looks_in_bulk(office, rollout):
+    """One look of all there is to see, as soon as it is answered: nobody is while a stage opens, and a busy machine may take too long."""
+    def look():
+        begin = time.monotonic()
+        shown = subprocess.run([PROGRAM, "rollout", "show", str(rollout), "--json", "--timeout", "30"], capture_output=True, text=True,
+                               env={**os.environ, "XDG_CONFIG_HOME": str(office.folder)})
+        assert shown.returncode == 0 or re.search("PostgreSQL is |took longer than", shown.stderr), shown.stderr
+        return shown.returncode == 0 and (json.loads(shown.stdout), time.monotonic() - begin)
+
+    return wait_for(look, 300, lambda: office.describe(rollout))
+
+
+def report_in_bulk(office, rollout, stage, change):
+    """What a stage's devices say, some thousands in a transaction, as the plugin writes it."""
+    for first in range(0, MILLION, 20_000):
+        office.db.execute(f"UPDATE ota.device_update SET {change} WHERE rollout_id = %s AND stage = %s AND device_id > %s AND device_id <= %s",
+                          rollout, stage, f"tracker-{first:07}", f"tracker-{first + 20_000:07}")
+
+
+@only_long
+def test_a_million_devices_really_there(office):
+    """Rows for a million devices, and for each of them its part in a rollout that runs to its end through four stages; only what devices
+    report is put into the tables by the test."""
+    db = office.db
+    db.execute("INSERT INTO ota.fleet (fleet) VALUES ('warehouse')")
+    db.execute("INSERT INTO ota.device (device_id, fleet, version, hardware, attributes) SELECT 'tracker-' || to_char(n, 'FM0000000'), 'warehouse', '1.0.0',"
+               " 'rev-' || n %% 3, jsonb_build_object('site', 'site-' || n %% 200) FROM generate_series(1, %s) n", MILLION)
+    db.execute("VACUUM ANALYZE ota.device")
+    office.release("2.0.0")
+    # Nobody is there, so a stage without a wait would be over at once: an operator ends each.
+    plan = office.plan("big", *((label, percent, "1 hour") for label, percent in (("canary", 1), ("early", 10), ("majority", 50), ("full", 100))))
+    rollout = office.start_rollout("warehouse", "2.0.0", plan)
+    office.wait_rollout(rollout, "running", 120)
+    look, _ = looks_in_bulk(office, rollout)  # whoever watches has to be answered once
+    screen = Screen(office, "rollout", "watch", rollout)
+    pipe = subprocess.Popen([PROGRAM, "rollout", "watch", str(rollout), "--json"], text=True, stdin=subprocess.DEVNULL,
+                            env={**os.environ, "XDG_CONFIG_HOME": str(office.folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    looks, told = [], []
+    readers = [threading.Thread(target=lambda: looks.extend(json.loads(line) for line in pipe.stdout)),
+               threading.Thread(target=lambda: told.extend(pipe.stderr))]
+    for reader in readers:
+        reader.start()
+    before = 0
+    for number, cohort in enumerate((MILLION // 100, MILLION // 10, MILLION // 2, MILLION), 1):
+        wait_for(lambda: (stage := office.stages(rollout)[number - 1])["state"] == "open" and stage["cohort"] == cohort, 600,
+                 lambda: office.describe(rollout))
+        report_in_bulk(office, rollout, number, "state = 'notified', notified_at = now(), served_stage = stage")
+        look, seconds = looks_in_bulk(office, rollout)
+        print(f"stage {number}: a look of all takes {seconds:.2f} s")
+        assert look["in_progress"] == cohort - before and look["succeeded"] + look["failed"] == before, look
+        # One in a thousand fails.
+        report_in_bulk(office, rollout, number, "state = CASE WHEN rank %% 1000 = 0 THEN 'failed' ELSE 'succeeded' END, finished_at = now(),"
+                                                " error = CASE WHEN rank %% 1000 = 0 THEN 'HASH_MISMATCH' END")
+        look, seconds = looks_in_bulk(office, rollout)
+        print(f"stage {number}: a look of all takes {seconds:.2f} s")
+        assert look["in_progress"] == 0 and look["succeeded"] + look["failed"] == cohort, look
+        assert look["errors"] == [{"state": "failed", "error": "HASH_MISMATCH", "devices": look["failed"]}], look
+        office.order("advance", rollout)
+        before = cohort
+    assert screen.wait(600) == 0 and pipe.wait(60) == 0, told
+    for reader in readers:
+        reader.join()
+    pictures = screen.pictures()
+    for lines in pictures:
+        assert all(len(line) < 80 for line in lines) and len(lines) < 24, lines
+    assert pictures[-1][0] == f"rollout {rollout}: 2.0.0 to fleet warehouse, completed"
+    truth = db.row("SELECT count(*) AS all, count(*) FILTER (WHERE state = 'succeeded') AS good, count(*) FILTER (WHERE state = 'failed') AS bad"
+                   " FROM ota.device_update WHERE rollout_id = %s", rollout)
+    assert truth["all"] == MILLION and truth["bad"] > MILLION // 2000
+    last = looks[-1]
+    assert (last["state"], last["targeted"], last["succeeded"], last["failed"], last["in_progress"]) == (
+        "completed", MILLION, truth["good"], truth["bad"], 0)
+    assert sum(stage["added"] for stage in last["stages"]) == MILLION
+    assert any(f"/{MILLION // 2} ok" in line for lines in pictures for line in lines)
+    succeeded = [look["succeeded"] for look in looks]
+    assert succeeded == sorted(succeeded) and len(looks) > 8, "it has been seen growing"
 
 
 def test_colours_and_redrawing(office):
