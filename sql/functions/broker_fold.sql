@@ -120,6 +120,8 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- d_ devices of which something is new, u_ device updates, e_ audit rows, s_ devices of which nothing is new but that they were heard of.
 -- e_chain to e_hash: the audit rows' numbers and hashes, where the broker has computed them, see event_store().
 DECLARE
+    added    bigint := 0;
+    missed   boolean := false;
     written  bigint;
 BEGIN
     IF i_seq IS NOT NULL THEN
@@ -137,11 +139,22 @@ BEGIN
         SELECT DISTINCT f FROM unnest(d_fleet) AS f WHERE f IS NOT NULL
         ON CONFLICT DO NOTHING;
         IF true = ANY (d_new) THEN
-            INSERT INTO ota.device (device_id, fleet, fleet_from, first_seen)
-            SELECT x.id, coalesce(x.fleet, 'default'), coalesce(x.fleet_from, 'default'), ota.at_ms(x.seen_ms)
-              FROM unnest(d_id, d_new, d_fleet, d_fleet_from, d_seen_ms) AS x (id, new, fleet, fleet_from, seen_ms)
+            -- With all that is known of them: to insert and then update them would write each twice, and its index entries too.
+            INSERT INTO ota.device (device_id, fleet, fleet_from, hardware, version, sequence, connected, listening, broker, session,
+                                    notify_topic, boot_id, first_seen, last_seen)
+            SELECT x.id, coalesce(x.fleet, 'default'), coalesce(x.fleet_from, 'default'), x.hardware, x.version,
+                   greatest(0, (SELECT l.sequence FROM ota.release l WHERE l.version = x.version AND l.state IN ('verified', 'revoked'))),
+                   coalesce(x.connected, false), coalesce(x.listening, false), i_broker, coalesce(x.session, 0), x.topic, x.boot_id,
+                   ota.at_ms(x.seen_ms), ota.at_ms(x.seen_ms)
+              FROM unnest(d_id, d_new, d_fleet, d_fleet_from, d_hardware, d_version, d_connected, d_listening, d_session, d_topic,
+                       d_seen_ms, d_boot_id)
+                   AS x (id, new, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id)
              WHERE x.new
             ON CONFLICT DO NOTHING;
+            GET DIAGNOSTICS added = ROW_COUNT;
+            -- Somebody else has inserted some of them since they were looked for: all are updated then, so that none is left out.
+            missed := added < cardinality(array_positions(d_new, true));
+            added := CASE WHEN missed THEN 0 ELSE added END;
         END IF;
         UPDATE ota.device d
            -- So written that a name is checked only where it is written.
@@ -162,12 +175,12 @@ BEGIN
                first_seen = coalesce(d.first_seen, ota.at_ms(x.seen_ms)),
                last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
           FROM unnest(d_id, d_fleet, d_fleet_from, d_hardware, d_version, d_connected, d_listening, d_session, d_topic,
-                   d_seen_ms, d_boot_id)
-               AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id)
-         WHERE d.device_id = x.id AND (d.session > x.session) IS NOT TRUE;
+                   d_seen_ms, d_boot_id, d_new)
+               AS x (id, fleet, fleet_from, hardware, version, connected, listening, session, topic, seen_ms, boot_id, new)
+         WHERE d.device_id = x.id AND (d.session > x.session) IS NOT TRUE AND (x.new IS NOT TRUE OR missed);
         GET DIAGNOSTICS written = ROW_COUNT;
-        IF written < cardinality(d_id) AND EXISTS (SELECT FROM unnest(d_id, d_session) AS x (id, session)
-                                                    JOIN ota.device d ON d.device_id = x.id WHERE d.session > x.session) THEN
+        IF written + added < cardinality(d_id) AND EXISTS (SELECT FROM unnest(d_id, d_session) AS x (id, session)
+                                                            JOIN ota.device d ON d.device_id = x.id WHERE d.session > x.session) THEN
             RAISE EXCEPTION 'a device of broker "%" has been heard of at another one, in a later session', i_broker
                 USING ERRCODE = '40001';
         END IF;
