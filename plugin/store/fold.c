@@ -433,8 +433,10 @@ enum ota_err fold_events(struct fold *fold, struct pg *pg, const struct event *e
 	}
 	if (err) {
 		roll_back(pg);
+		return err;
 	}
-	return err;
+	done->news = fold->columns[D_ID].count > 0 || fold->columns[U_ROLLOUT].count > 0;
+	return OTA_OK;
 }
 
 enum ota_err fold_expired(

@@ -44,7 +44,8 @@ static enum ota_err fold_range(struct store *store, const struct event *events, 
 	enum ota_err err = fold_events(store->fold, &store->pg, events, count, sequence, &done, why);
 
 	if (!err) {
-		store->eager = true;
+		/* That all is as it was is nothing to act on; who joins a rollout by saying so is told of by the database. */
+		store->eager = store->eager || done.news;
 		/* Before the reports leave the outbox: between the two they say at every moment who has answered. */
 		fold_each_answered(store->fold, answered, store);
 		warm_flush(store->warm);

@@ -123,6 +123,7 @@ DECLARE
     added    bigint := 0;
     missed   boolean := false;
     written  bigint;
+    joined   integer;
 BEGIN
     IF i_seq IS NOT NULL THEN
         UPDATE ota.broker SET last_seq = i_seq WHERE broker = i_broker AND last_seq < i_seq;
@@ -216,7 +217,6 @@ BEGIN
           JOIN ota.device d ON d.device_id = x.device
          WHERE u.rollout_id = x.rollout AND u.device_id = x.device;
         PERFORM ota.quarantine_count(u_device, u_rollout, u_state);
-        PERFORM pg_notify('ota', i_broker);
     END IF;
 
     IF cardinality(d_id) > 0 THEN
@@ -230,8 +230,11 @@ BEGIN
            AND (u.ready <> d.listening OR u.granted_at IS NOT NULL AND u.broker <> d.broker);
     END IF;
     -- Who says what it runs may join, also when it has said so before: what holds it back may have gone since.
-    PERFORM ota.broker_join(s_id || ARRAY(SELECT x.id FROM unnest(d_id, d_new, d_fleet, d_version) AS x (id, new, fleet, version)
+    joined := ota.broker_join(s_id || ARRAY(SELECT x.id FROM unnest(d_id, d_new, d_fleet, d_version) AS x (id, new, fleet, version)
                                            WHERE x.new OR x.fleet IS NOT NULL OR x.version IS NOT NULL));
+    IF cardinality(u_rollout) > 0 OR joined > 0 THEN
+        PERFORM pg_notify('ota', i_broker);
+    END IF;
 
     IF e_chain IS NOT NULL THEN
         BEGIN

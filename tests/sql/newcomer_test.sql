@@ -43,4 +43,27 @@ SELECT is(pg_temp.row_of('e1'), 'default default   0 connected t listening f b 7
 SELECT is(pg_temp.row_of('e2'), 'g topic h1 1.5.0 15 connected t listening t b 8 t/8 boot 2 2', 'and it is updated');
 SELECT is(pg_temp.row_of('e3'), 'default default  2.0.0 0 connected f listening f b 0   3 3', 'none is left out');
 
+-- Who joins a rollout by saying what it has said before: nothing else tells its broker that there is something to do.
+CREATE FUNCTION pg_temp.heard_of(device text) RETURNS void LANGUAGE sql AS $$
+    SELECT ota.broker_write(i_broker => 'b', i_seq => NULL, d_id => '{}', d_new => '{}', d_fleet => '{}', d_fleet_from => '{}', d_hardware => '{}',
+        d_version => '{}', d_connected => '{}', d_listening => '{}', d_session => '{}', d_topic => '{}', d_seen_ms => '{}', d_boot_id => '{}',
+        u_rollout => '{}', u_device => '{}', u_state => '{}', u_attempt => '{}', u_retries => '{}', u_failed => '{}', u_told => '{}', u_boots => '{}',
+        u_boots_since_ms => '{}', u_not_before_ms => '{}', u_deadline_ms => '{}', u_error => '{}', u_retell_ms => '{}', u_at_ms => '{}',
+        e_at_ms => '{}', e_device => '{}', e_rollout => '{}', e_kind => '{}', e_detail => '{}', s_id => ARRAY[device], s_seen_ms => '{9000}');
+$$;
+SELECT pg_temp.devices('r', 'late', 2, '1.0.0');
+SELECT ota.start_rollout('r', '1.5.0', reason => 'emergency: all of them') AS r \gset
+SELECT ota.rollout_step(:r, 'start', NULL, 'controller'), pg_temp.open_stage(:r, 1) \g /dev/null
+DELETE FROM ota.device_update WHERE rollout_id = :r AND device_id = 'late-2';
+LISTEN ota;
+\set told `mktemp`
+\o :told
+SELECT pg_temp.heard_of('late-1');
+SELECT 'nothing new';
+SELECT pg_temp.heard_of('late-2');
+\o
+\set heard `awk '/nothing new/ { after = " after" } /notification "ota" with payload "b"/ { n++; said = after } END { print n said }' :'told'; rm -f :'told'`
+SELECT is(:'heard'::text, '1 after', 'its broker is told, and of nobody else');
+SELECT is(count(*), 2::bigint, 'both are in the rollout') FROM ota.device_update WHERE rollout_id = :r;
+
 SELECT * FROM finish();

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct fold_result {
 	size_t steps; /* device updates that changed */
 	size_t impossible;
 	size_t unknown; /* events of devices that are not enrolled */
+	bool news;      /* fold_events(): something new of a device, or its update moved on */
 };
 
 /*
