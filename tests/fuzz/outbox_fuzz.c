@@ -72,7 +72,7 @@ static void make_right(uint8_t *data, size_t size)
 	}
 }
 
-/* Opens, reads all and appends one; the numbers must rise, and the appended record must come back. */
+/* Opens, reads all, and appends one behind one that waits; the numbers must rise, and both must come back. */
 static void use(const struct outbox_options *options, uint64_t database)
 {
 	struct outbox *outbox = NULL;
@@ -83,9 +83,15 @@ static void use(const struct outbox_options *options, uint64_t database)
 		return;
 	if (outbox_skip_to(outbox, database, NULL) != OTA_OK)
 		abort();
-	enum ota_err err = outbox_append(outbox, "event", 5, &appended, NULL);
-	if (err != OTA_OK && err != OTA_ERR_STATE) /* the numbers in the file may be at the end */
+	enum ota_err err = outbox_gather(outbox, "waits", 5, NULL);
+	const bool waits = err == OTA_OK;
+	if (err == OTA_OK || err == OTA_ERR_STATE) /* the numbers in the file may be at the end */
+		err = outbox_append(outbox, "event", 5, &appended, NULL);
+	if (err == OTA_ERR_STATE && outbox_flush(outbox, NULL) != OTA_OK)
 		abort();
+	if (err != OTA_OK && err != OTA_ERR_STATE)
+		abort();
+	unsigned waited = 0;
 	do {
 		if (outbox_read(outbox, &batch, 100, 65536, NULL) != OTA_OK)
 			abort();
@@ -93,9 +99,12 @@ static void use(const struct outbox_options *options, uint64_t database)
 			if (batch.records[i].sequence <= last || batch.records[i].size < 1)
 				abort();
 			last = batch.records[i].sequence;
+			waited = batch.records[i].size == 5 && memcmp(batch.records[i].data, "waits", 5) == 0
+				? waited + 1
+				: waited;
 		}
 	} while (batch.count > 0);
-	if (err == OTA_OK && last != appended)
+	if ((err == OTA_OK && last != appended) || (waits && waited < 1))
 		abort();
 	if (last > 0 && outbox_commit(outbox, last, NULL) != OTA_OK)
 		abort();
