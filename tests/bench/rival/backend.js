@@ -2,7 +2,9 @@
 // It does the least of what the plugin does, so that the comparison is in its favour: no state machine, no verification.
 //
 //   backend.js ingest PORT DATABASE batch|row    reports into the tables, until SIGTERM
-//   backend.js notify PORT DATABASE              for each line on standard input, one notice to each device that has not had it
+//   backend.js notify PORT DATABASE mark|record  for each line on standard input, one notice to each device that has not had it.
+//                                                mark: the device's row says which version it was told, in one UPDATE for all;
+//                                                record: a row for each device's part in the rollout and one for the history
 //
 // Prints "ready" when it is; errors end it.
 import mqtt from 'mqtt';
@@ -10,13 +12,26 @@ import pg from 'pg';
 import readline from 'node:readline';
 
 const BATCH_ROWS = 16000; // what the plugin writes at once, at most
+const NOTICE_ROWS = 1000; // notices recorded at once, while those before are being published
 const POOL = 16; // connections with a row per report: more are slower here
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS device (device_id text PRIMARY KEY, version text, status text, last_seen timestamptz, notified text);
 CREATE TABLE IF NOT EXISTS event (event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL,
     device_id text NOT NULL, kind text NOT NULL, detail jsonb);
-CREATE INDEX IF NOT EXISTS event_device ON event (device_id, at);`;
+CREATE INDEX IF NOT EXISTS event_device ON event (device_id, at);
+CREATE TABLE IF NOT EXISTS told (rollout text, device_id text, state text NOT NULL, told_at timestamptz NOT NULL, deadline timestamptz NOT NULL,
+    PRIMARY KEY (rollout, device_id));
+CREATE INDEX IF NOT EXISTS told_deadline ON told (deadline) WHERE state = 'notified';`;
+
+// Who was told, and until when it has time: without that no stage can be judged.
+const TOLD = `
+INSERT INTO told (rollout, device_id, state, told_at, deadline)
+SELECT $1, device, 'notified', now(), now() + interval '1 hour' FROM unnest($2::text[]) AS x (device)`;
+
+const HISTORY = `
+INSERT INTO event (at, device_id, kind, detail)
+SELECT now(), device, 'notified', jsonb_build_object('version', $1::text) FROM unnest($2::text[]) AS x (device)`;
 
 const EVENTS = `
 INSERT INTO event (at, device_id, kind, detail)
@@ -95,7 +110,30 @@ async function ingest(port, database, mode) {
 	console.log('ready');
 }
 
-async function notify(port, database) {
+// Noted before anybody is told, as the plugin does: a crash must not tell twice.
+async function mark(client, publish, version) {
+	const told = await client.query(
+		'UPDATE device SET notified = $1 WHERE notified IS DISTINCT FROM $1 RETURNING device_id', [version]);
+	await Promise.all(told.rows.map((row) => publish(row.device_id)));
+}
+
+async function record(client, publish, version) {
+	const found = await client.query(
+		'SELECT device_id FROM device d WHERE NOT EXISTS (SELECT FROM told t WHERE t.rollout = $1 AND t.device_id = d.device_id)', [version]);
+	const devices = found.rows.map((row) => row.device_id);
+	const sent = [];
+	while (devices.length > 0) {
+		const batch = devices.splice(0, NOTICE_ROWS);
+		await client.query('BEGIN');
+		await client.query({ name: 'told', text: TOLD, values: [version, batch] });
+		await client.query({ name: 'history', text: HISTORY, values: [version, batch] });
+		await client.query('COMMIT');
+		sent.push(...batch.map(publish)); // on its way while the next batch is recorded
+	}
+	await Promise.all(sent);
+}
+
+async function notify(port, database, tell) {
 	const client = new pg.Client({ connectionString: database });
 	await client.connect();
 	await client.query(SCHEMA);
@@ -104,11 +142,8 @@ async function notify(port, database) {
 	await broker.subscribeAsync('devices/backend/none', { qos: 1 }); // connected
 	console.log('ready');
 	for await (const notice of readline.createInterface({ input: process.stdin })) {
-		// Noted before anybody is told, as the plugin does: a crash must not tell twice.
 		const { version } = JSON.parse(notice);
-		const told = await client.query(
-			'UPDATE device SET notified = $1 WHERE notified IS DISTINCT FROM $1 RETURNING device_id', [version]);
-		await Promise.all(told.rows.map((row) => broker.publishAsync(`devices/${row.device_id}/ota/available`, notice, { qos: 1 })));
+		await tell(client, (device) => broker.publishAsync(`devices/${device}/ota/available`, notice, { qos: 1 }), version);
 		console.log('done');
 	}
 }
@@ -121,9 +156,9 @@ function die(error) {
 const [what, port, database, mode] = process.argv.slice(2);
 if (what === 'ingest' && (mode === 'batch' || mode === 'row')) {
 	ingest(Number(port), database, mode).catch(die);
-} else if (what === 'notify' && database) {
-	notify(Number(port), database).catch(die);
+} else if (what === 'notify' && (mode === 'mark' || mode === 'record')) {
+	notify(Number(port), database, mode === 'mark' ? mark : record).catch(die);
 } else {
-	console.error('usage: backend.js ingest PORT DATABASE batch|row | backend.js notify PORT DATABASE');
+	console.error('usage: backend.js ingest PORT DATABASE batch|row | backend.js notify PORT DATABASE mark|record');
 	process.exit(2);
 }
