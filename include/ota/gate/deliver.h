@@ -24,11 +24,11 @@ enum {
 	DELIVER_TAKE_MAX = 2048,     /* changes taken per round */
 	DELIVER_WINDOW_US = 20000,   /* pacing: in each window ... */
 	/* ... at most so many messages; each costs the broker about 25 us until it is written ... */
-	DELIVER_WINDOW_NOTICES = 300,
+	DELIVER_WINDOW_NOTICES = 500,
 	/* ... and so much work here, which keeps PINGREQ answered within 100 ms. */
 	DELIVER_WINDOW_WORK_US = 4000,
 	/* An idle broker ticks every 100 ms only: a window that comes late may do the work of up to so long. */
-	DELIVER_WINDOW_LATE_US = 80000,
+	DELIVER_WINDOW_LATE_US = 60000,
 	DELIVER_LATE_MS = 10000, /* a notice may be this late, for clocks that differ */
 };
 

@@ -346,19 +346,19 @@ static void test_pacing(void **state)
 	for (int i = 0; i < DEVICES; i++) {
 		push(f, new_offer(ids[i], 1));
 	}
-	/* Whatever went unused before, a window that comes late may do four times as much and not more. */
+	/* Whatever went unused before, a window that comes late may do three times as much and not more. */
 	fixture_mono_us += 500000;
 	fixture_tick(0);
 	for (int i = 0; i < 1999; i++) { /* 20 ms of busy ticks, in one window */
 		fixture_mono_us += 10;
 		fixture_tick(0);
 	}
-	assert_int_equal(fake_publishes(), 4 * DELIVER_WINDOW_NOTICES);
+	assert_int_equal(fake_publishes(), 3 * DELIVER_WINDOW_NOTICES);
 	fixture_mono_us += 10;
 	fixture_tick(0);
-	assert_int_equal(fake_publishes(), 5 * DELIVER_WINDOW_NOTICES);
+	assert_int_equal(fake_publishes(), 4 * DELIVER_WINDOW_NOTICES);
 	fixture_tick(30);
-	assert_int_equal(fake_publishes(), 6 * DELIVER_WINDOW_NOTICES + DELIVER_WINDOW_NOTICES / 2);
+	assert_int_equal(fake_publishes(), 5 * DELIVER_WINDOW_NOTICES + DELIVER_WINDOW_NOTICES / 2);
 	fixture_tick(100);
 	assert_int_equal(fake_publishes(), DEVICES);
 
