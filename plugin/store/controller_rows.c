@@ -59,6 +59,11 @@ enum {
 	C_BLACKOUT_UNTIL
 };
 
+enum {
+	/* Slots that a stage has from its opening at most: a halt takes back in one statement those that were not used. */
+	OPEN_SLOTS = 20000,
+};
+
 bool controller_row_read(const PGresult *rows, int n, struct rollout_row *row)
 {
 	const char *state = pg_text(rows, n, C_STATE);
@@ -153,10 +158,22 @@ enum ota_err controller_step(struct controller *controller, struct pg *pg,
 	return err;
 }
 
+/* How many devices of a stage that opens may have a slot from the beginning: none where the pacing has something to say. */
+static int64_t open_slots(const struct rollout_row *row)
+{
+	static const struct pacing_state fresh = { 0 };
+
+	if (row->pacing_limits.slow_start || row->pacing_limits.max_in_flight > 0
+		|| row->pacing_limits.per_minute > 0 || !row->window_open) {
+		return 0;
+	}
+	return pacing_grants(&row->pacing_limits, &fresh, row->all_in_flight, 0, OPEN_SLOTS);
+}
+
 static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 	const struct rollout_row *row, struct ota_why *why)
 {
-	int64_t arguments[4] = { row->id, row->stage + 1, 0, 0 };
+	int64_t arguments[5] = { row->id, row->stage + 1, 0, 0, 0 };
 	int64_t eligible;
 	int64_t chosen;
 	int64_t added = 0;
@@ -180,9 +197,11 @@ static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 		ota_why_set(why, "rollout %" PRId64 " has a stage that makes no sense", row->id);
 		return OTA_ERR_STATE;
 	}
+	arguments[4] = open_slots(row);
 	err = controller_call(
-		pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4)", 4, arguments, &added, why);
+		pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4, $5)", 5, arguments, &added, why);
 	if (!err && added >= 0) {
+		controller->uncounted = controller->uncounted || (added > 0 && added <= arguments[4]);
 		logring_printf(controller->log, LOG_LEVEL_NOTICE,
 			"rollout %" PRId64 " (%s to fleet %s): stage %d of %d opened: %" PRId64 " of %" PRId64
 			" devices, %" PRId64 " of them new",

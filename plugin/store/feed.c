@@ -13,6 +13,8 @@ enum {
 	/* Places in the queue that offers leave free for everything else. */
 	QUEUE_RESERVE = 256,
 	HAND_OUT_MAX = 2000,
+	/* The first of a stage are few, so that the broker has something to do while more are claimed. */
+	HAND_OUT_FIRST = 250,
 	/* Nobody is claimed after a halt has committed, so nobody is told later than this after it, by a broker that is cut off or frozen
 	 * neither. */
 	TELL_WITHIN_MS = 20000,
@@ -329,7 +331,9 @@ enum {
 	O_SEQUENCE,
 	O_TOPIC,
 	O_AGAIN,
-	O_VIA
+	O_VIA,
+	O_AT,
+	O_SAID
 };
 
 struct change *feed_make_offer(const PGresult *rows, int n)
@@ -358,10 +362,48 @@ bool feed_has_room(const struct feed *feed)
 	return queue_room(feed->changes) >= QUEUE_RESERVE + 2 * (size_t)HAND_OUT_MAX;
 }
 
-enum ota_err feed_hand_out(
-	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why)
+/* Claim up to `limit` devices; the audit rows are the database's business. */
+static enum ota_err claim_few(
+	struct pg *pg, const char *const *values, PGresult **rows, struct ota_why *why)
 {
-	char limit[16];
+	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
+	return pg_exec(
+		pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool)", 3, values, rows, why);
+}
+
+/* The same of many: their audit rows are hashed here, which would be a third of what they cost the database. */
+static enum ota_err claim_many(struct pg *pg, struct fold *fold, const char *const *values,
+	PGresult **rows, struct ota_why *why)
+{
+	struct ota_why ignored;
+	enum ota_err err = pg_script(pg, "BEGIN", why);
+
+	if (!err) {
+		err = pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool, false)", 3, values,
+			rows, why);
+	}
+	if (!err && PQntuples(*rows) > 0) {
+		err = fold_note_begin(fold, why);
+		for (int n = 0; !err && n < PQntuples(*rows); n++) {
+			fold_note(fold, pg_int(*rows, n, O_AT), pg_text(*rows, n, O_DEVICE),
+				pg_int(*rows, n, O_ROLLOUT), "notified", pg_text(*rows, n, O_SAID));
+		}
+		err = err ? err : fold_note_write(fold, pg, why);
+	}
+	/* Only when this is back is anybody told. */
+	err = err ? err : pg_script(pg, "COMMIT", why);
+	if (err) {
+		(void)!pg_script(pg, "ROLLBACK", &ignored);
+		PQclear(*rows);
+		*rows = NULL;
+	}
+	return err;
+}
+
+enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, bool again,
+	bool *more, struct ota_why *why)
+{
+	char limit[24];
 	const char *values[] = { feed->options->broker_name, limit, again ? "t" : "f" };
 	PGresult *rows = NULL;
 	size_t room;
@@ -382,12 +424,12 @@ enum ota_err feed_hand_out(
 		*more = true;
 		return OTA_OK;
 	}
-	room = room < HAND_OUT_MAX ? room : HAND_OUT_MAX;
+	feed->turn = feed->turn < HAND_OUT_FIRST ? HAND_OUT_FIRST : feed->turn;
+	room = room < feed->turn ? room : feed->turn;
 	(void)snprintf(limit, sizeof(limit), "%zu", room);
-	/* One statement, one transaction: once it is back it is committed, and only then is anybody told. */
 	by_ms = clock_mono_ms() + TELL_WITHIN_MS;
-	err =
-		pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool)", 3, values, &rows, why);
+	err = feed->turn > HAND_OUT_FIRST ? claim_many(pg, fold, values, &rows, why)
+									  : claim_few(pg, values, &rows, why);
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		struct change *change = feed_make_offer(rows, n);
 
@@ -399,6 +441,9 @@ enum ota_err feed_hand_out(
 	}
 	if (!err && (size_t)PQntuples(rows) >= room) {
 		*more = true;
+		feed->turn = feed->turn * 2 < HAND_OUT_MAX ? feed->turn * 2 : HAND_OUT_MAX;
+	} else {
+		feed->turn = HAND_OUT_FIRST;
 	}
 	PQclear(rows);
 	return err;

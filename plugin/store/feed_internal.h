@@ -44,6 +44,7 @@ struct feed {
 	bool urls_stale;                 /* ... with other credentials */
 	uint64_t round;
 	uint64_t release_round;
+	size_t turn;            /* devices to claim next; 0: as the first time */
 	struct warm *warm;      /* of the store */
 	bool releases_compared; /* what is kept is what the database has */
 	bool rollouts_compared;

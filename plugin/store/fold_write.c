@@ -95,6 +95,27 @@ static void put_update(struct fold *fold, const struct fold_device *device)
 	pg_binary_int(&columns[U_AT], device->step_ms);
 }
 
+enum ota_err fold_note_begin(struct fold *fold, struct ota_why *why)
+{
+	enum ota_err err = fold_rows_begin(fold, 0);
+
+	if (err) {
+		ota_why_set(why, "out of memory");
+	}
+	return err;
+}
+
+void fold_note(struct fold *fold, int64_t at_ms, const char *device, int64_t rollout,
+	const char *kind, const char *detail)
+{
+	fold_rows_audit(fold, at_ms, device, rollout, kind, detail);
+}
+
+enum ota_err fold_note_write(struct fold *fold, struct pg *pg, struct ota_why *why)
+{
+	return fold_rows_write(fold, pg, 0, why);
+}
+
 enum ota_err fold_rows_write(
 	struct fold *fold, struct pg *pg, uint64_t sequence, struct ota_why *why)
 {

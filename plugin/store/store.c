@@ -172,9 +172,12 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	err = err ? err : feed_urls(store->feed, &store->pg, why);
 	do {
 		if (!err) {
-			err = feed_hand_out(store->feed, &store->pg, drained, &more, why);
+			err = feed_hand_out(store->feed, &store->pg, store->fold, drained, &more, why);
 		}
 	} while (!err && more && feed_has_room(store->feed) && clock_mono_ms() - now < HAND_OUT_MS);
+	if (!err && !more) {
+		err = controller_count(store->controller, &store->pg, why);
+	}
 	if (!err && drained && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);
 	}
@@ -186,6 +189,7 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 		link_contact(store, began_ms);
 	}
 	store->active = done.active;
+	store->handing_out = more;
 	if (done.acted || more) {
 		store->eager = true;
 	}
@@ -229,7 +233,8 @@ static int64_t turn(struct store *store, bool *paused)
 	now = clock_mono_ms();
 	if (!err && (now >= store->pass_at || (store->eager && now >= store->next_pass_at))) {
 		err = pass(store, drained, &why);
-		store->next_pass_at = clock_mono_ms() + PASS_MIN_MS;
+		store->next_pass_at =
+			clock_mono_ms() + (store->handing_out && feed_has_room(store->feed) ? 0 : PASS_MIN_MS);
 		passed = true;
 	}
 	if (err && is_fatal(err)) {

@@ -44,6 +44,7 @@ struct store {
 	bool said_busy;    /* ... "busy": a stage of many devices opens */
 	bool said_refused; /* ... and that the database is not for us */
 	bool active;
+	bool handing_out;      /* the last pass had more to hand out than it had time for */
 	bool eager;            /* something happened that a pass should look at */
 	bool commanding;       /* an operator's command runs */
 	int64_t away_since_ms; /* wall clock */

@@ -1,46 +1,51 @@
 -- From a granted slot to a notice: what a broker tells its own devices, and what it takes back.
 
-CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer, i_again boolean DEFAULT true)
+CREATE OR REPLACE FUNCTION ota.broker_claim(i_broker text, i_limit integer, i_again boolean DEFAULT true, i_log boolean DEFAULT true)
 RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
-    fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text)
-LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
+    fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text, at_ms bigint, said text)
+LANGUAGE plpgsql SET search_path = ota, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_memoize = off SET jit = off AS $$
 -- Mark up to i_limit granted devices of this broker as notified and return them; the broker then tells them, once.
 -- Also devices that came back without having started, whose time to be told again has come (again = true). i_again: false as long as
 -- this broker has events that are not here yet, because one of them may say that the device has started.
+-- i_log: false when the broker writes the audit rows itself, in the same transaction: each says `said`, and is of the time at_ms.
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
 -- Rollouts whose update window is closed wait.
 -- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
 -- its rank is not its own or behind the cohort of a stage that is not the whole fleet, and no stage drew it ahead of its rank.
+-- One plan for all claims, made with the first one, when the tables may be empty, and good when they are not: every row is found by an
+-- index.  IS TRUE: of the two indexes that fit, the one of all that are in flight is not to be read.
 DECLARE
     open  bigint[];
 BEGIN
-    PERFORM 1 FROM ota.rollout r
-      WHERE r.state IN ('running', 'completed')
-        AND (r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
-                               WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL)
-          OR r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
-                               WHERE u.retell_at <= now() AND u.state = 'notified'))
-      ORDER BY r.rollout_id FOR SHARE;
     open := ARRAY(
-        SELECT r.rollout_id FROM ota.rollout r
-         WHERE r.state IN ('running', 'completed')
-           AND (r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
-                                  WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL)
-             OR r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
-                                  WHERE u.retell_at <= now() AND u.state = 'notified'))
-           AND ota.rollout_may_tell(r));
+        SELECT x.rollout_id FROM (
+            SELECT r.rollout_id FROM ota.rollout r
+             WHERE r.state IN ('running', 'completed')
+               AND r.rollout_id IN (SELECT u.rollout_id FROM ota.device_update u
+                                     WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
+                                    UNION
+                                    SELECT u.rollout_id FROM ota.device_update u
+                                     WHERE u.retell_at <= now() AND (u.state = 'notified') IS TRUE)
+             ORDER BY r.rollout_id FOR SHARE) x);
+    -- With the locks held.
+    open := ARRAY(SELECT r.rollout_id FROM ota.rollout r WHERE r.rollout_id = ANY (open) AND ota.rollout_may_tell(r));
+    IF cardinality(open) = 0 THEN
+        RETURN;
+    END IF;
     RETURN QUERY
-    -- Two lists, because rows cannot be locked inside a UNION.
+    -- Two lists, because rows cannot be locked inside a UNION.  In no order: who has a slot is told, and the first that are found will do.
     WITH fresh AS (
         SELECT u.rollout_id, u.device_id, u.stage, u.rank, false AS again
           FROM ota.device_update u
          WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL AND u.rollout_id = ANY (open)
-         ORDER BY u.rank LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
+         LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), returned AS (
         SELECT u.rollout_id, u.device_id, u.stage, u.rank, true AS again
           FROM ota.device_update u
           JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
-         WHERE i_again AND u.retell_at <= now() AND u.state = 'notified' AND u.rollout_id = ANY (open)
+         WHERE i_again AND u.retell_at <= now() AND (u.state = 'notified') IS TRUE AND u.rollout_id = ANY (open)
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), picked AS MATERIALIZED (
         -- All that is needed of the device and the rollout, looked up once.
@@ -92,22 +97,25 @@ BEGIN
           LEFT JOIN stones k ON p.stepping AND k.release_id = p.release_id AND k.fleet = p.fleet AND k.version = p.version
            AND k.hardware = coalesce(p.hardware, '') AND k.sequence = p.sequence
          WHERE p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id
-        RETURNING u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, p.release_id) AS release_id, u.step_release_id, u.served_stage, u.deadline, p.again,
-            p.fleet, p.hardware, p.version, p.sequence, p.notify_topic, p.gateway
+        RETURNING u.device_id, u.rollout_id, u.attempt, coalesce(u.step_release_id, p.release_id) AS release_id, u.served_stage, u.deadline, p.again,
+            p.fleet, p.hardware, p.version, p.sequence, p.notify_topic, p.gateway,
+            concat('{"attempt": ', u.attempt, ', "stage": ', u.served_stage, ', "again": ', p.again::text,
+                CASE WHEN u.step_release_id IS NOT NULL
+                     THEN (SELECT ', "step": ' || to_json(l.version) FROM ota.release l WHERE l.release_id = u.step_release_id) END, '}') AS said
     ), logged AS MATERIALIZED (
-        SELECT ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id), array_agg('notified'::text),
-                   array_agg(concat('{"attempt": ', t.attempt, ', "stage": ', t.served_stage, ', "again": ', t.again::text,
-                       CASE WHEN l.version IS NOT NULL THEN ', "step": ' || to_json(l.version) END, '}')))
-          FROM told t LEFT JOIN ota.release l ON l.release_id = t.step_release_id
+        SELECT CASE WHEN i_log THEN ota.event_append(i_broker, NULL, array_agg(t.device_id), array_agg(t.rollout_id),
+                                        array_agg('notified'::text), array_agg(t.said)) END,
+               ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS at_ms
+          FROM told t
     )
     SELECT t.device_id, t.rollout_id, t.attempt, t.release_id, s.label, (extract(epoch FROM t.deadline) * 1000)::bigint,
-           t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again, t.gateway
+           t.fleet, t.hardware, t.version, t.sequence, t.notify_topic, t.again, t.gateway, logged.at_ms, t.said
       FROM logged
       JOIN told t ON true
       JOIN ota.rollout_stage s ON s.rollout_id = t.rollout_id AND s.stage = t.served_stage;
 END
 $$;
-COMMENT ON FUNCTION ota.broker_claim(text, integer, boolean) IS 'Plugin: take the devices that this broker tells next';
+COMMENT ON FUNCTION ota.broker_claim(text, integer, boolean, boolean) IS 'Plugin: take the devices that this broker tells next';
 
 CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text, via text)

@@ -3,7 +3,7 @@
 -- Its columns change from version to version, which CREATE OR REPLACE refuses; nothing depends on it.
 DROP FUNCTION IF EXISTS ota.eligible_devices(text, bigint, text[]);
 CREATE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
-RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text, steps bigint[])
+RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text, steps bigint[], broker text, gateway text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
@@ -48,7 +48,7 @@ BEGIN ATOMIC
           FROM kinds k JOIN ways w ON w.hardware = k.hardware
     ), judged AS (
         -- The first that fits is the answer.
-        SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence,
+        SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway,
                nullif(d.attributes ->> 'site', '') AS site,
                coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
                s.steps, d.quarantined_at, d.failures, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
@@ -88,7 +88,7 @@ BEGIN ATOMIC
                WHEN 'not_yet' THEN 'not valid before ' || j.not_before
                WHEN 'expired' THEN 'expired at ' || j.expires
            END,
-           j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps
+           j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps, j.broker, j.gateway
       FROM judged j;
 END;
 COMMENT ON FUNCTION ota.eligible_devices(text, bigint, text[]) IS 'Devices of a fleet, each with the reason why it cannot get a release; null: it can';

@@ -30,7 +30,9 @@ CREATE OR REPLACE TRIGGER rollout_guard_update BEFORE UPDATE ON ota.rollout
 CREATE OR REPLACE FUNCTION ota.device_update_guard()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
--- A device's part in a rollout begins pending and without a slot; what it is told and how it ends, comes later.
+-- A device's part in a rollout begins pending and without a slot; what it is told and how it ends, comes later.  A stage that opens
+-- may give slots, which it counts itself: an INSERT does not reach ota.device_update_count().  That says what opens is no secret:
+-- whoever may write these rows could give a slot by an UPDATE too, and ota.broker_claim() looks whether a stage asks for the device.
 BEGIN
     RAISE EXCEPTION USING ERRCODE = '55000',
         MESSAGE = format('device "%s" cannot begin its part in rollout %s %s', left(NEW.device_id, 140), NEW.rollout_id,
@@ -41,8 +43,9 @@ $$;
 COMMENT ON FUNCTION ota.device_update_guard() IS 'Trigger: refuses device updates that do not begin at the beginning';
 
 CREATE OR REPLACE TRIGGER device_update_guard BEFORE INSERT ON ota.device_update
-    FOR EACH ROW WHEN (NEW.state <> 'pending' OR NEW.granted_at IS NOT NULL OR NEW.retell_at IS NOT NULL
-        OR NEW.served_stage IS NOT NULL OR NEW.recall)
+    FOR EACH ROW WHEN (NEW.state <> 'pending' OR NEW.retell_at IS NOT NULL OR NEW.recall
+        OR (NEW.granted_at IS NOT NULL OR NEW.served_stage IS NOT NULL)
+           AND current_setting('ota.opens', true) IS DISTINCT FROM NEW.rollout_id::text)
     EXECUTE FUNCTION ota.device_update_guard();
 
 CREATE OR REPLACE FUNCTION ota.rollout_ahead_guard()

@@ -33,3 +33,10 @@ struct controller_result {
 /* One pass over all rollouts.  Errors as pg_exec(). */
 OTA_MUST_USE enum ota_err controller_pass(struct controller *controller, struct pg *pg,
 	struct fold *fold, struct controller_result *done, struct ota_why *why);
+
+/*
+ * ANALYZE what a stage has added that was opened without, in its devices' interest: to be called when they have been handed out.  Does
+ * nothing when there is nothing to count.  Errors as pg_exec().
+ */
+OTA_MUST_USE enum ota_err controller_count(
+	struct controller *controller, struct pg *pg, struct ota_why *why);

@@ -13,6 +13,7 @@
 #include "ota/base/error.h"
 #include "ota/base/logring.h"
 #include "ota/base/queue.h"
+#include "ota/store/fold.h"
 #include "ota/store/outbox.h"
 #include "ota/store/pg.h"
 #include "ota/store/warm.h"
@@ -55,8 +56,9 @@ OTA_MUST_USE enum ota_err feed_urls(struct feed *feed, struct pg *pg, struct ota
 /*
  * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.  again: devices that came back
  * without a sign of having started, too; only when all events so far are in the tables, where that sign would be.
+ * `fold`: hashes the audit rows of large claims; what it had of its last batch is gone.
  */
-OTA_MUST_USE enum ota_err feed_hand_out(
-	struct feed *feed, struct pg *pg, bool again, bool *more, struct ota_why *why);
+OTA_MUST_USE enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold,
+	bool again, bool *more, struct ota_why *why);
 /* Would a whole turn of hand-outs fit into the queue to the gate? */
 OTA_MUST_USE bool feed_has_room(const struct feed *feed);

@@ -43,6 +43,15 @@ OTA_MUST_USE enum ota_err fold_events(struct fold *fold, struct pg *pg, const st
 void fold_each_answered(
 	const struct fold *fold, void (*see)(void *context, const char *device), void *context);
 
+/*
+ * Write audit rows of a kind in the transaction that is open: fold_note_begin(), fold_note() for each, fold_note_write().  `detail` is JSON,
+ * `at_ms` wall clock; texts are copied.  Errors as pg_exec().
+ */
+OTA_MUST_USE enum ota_err fold_note_begin(struct fold *fold, struct ota_why *why);
+void fold_note(struct fold *fold, int64_t at_ms, const char *device, int64_t rollout,
+	const char *kind, const char *detail);
+OTA_MUST_USE enum ota_err fold_note_write(struct fold *fold, struct pg *pg, struct ota_why *why);
+
 /* Time out up to `limit` device updates whose deadline has passed. */
 OTA_MUST_USE enum ota_err fold_expired(
 	struct fold *fold, struct pg *pg, int limit, struct fold_result *done, struct ota_why *why);
