@@ -88,10 +88,10 @@ class Postgres:
     def conninfo(self, database):
         return f"host={self.folder} port={self.port} user=postgres dbname={database}"
 
-    def create_database(self):
+    def create_database(self, template="template1"):
         name = f"ota_{next(self._names)}"
         with Database(self, "postgres") as admin:
-            admin.execute(f"CREATE DATABASE {name}")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return Database(self, name)
 
     def drop_database(self, database):

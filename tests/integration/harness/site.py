@@ -58,6 +58,10 @@ class Site:
         wait_for(self.schema_ready, 60,
                  lambda: f"the schema is there; the broker's log:\n{(broker or self.broker).log()[-4000:]}")
 
+    def wait_joined(self):
+        """The first broker is connected to the database and has made itself known there."""
+        wait_for(lambda: self.db.value("SELECT EXISTS (SELECT FROM ota.broker)"), 60, self.broker.log)
+
     def close(self):
         """Ends clients and brokers; the first thing wrong with a broker is raised at the end."""
         problem = None
