@@ -172,8 +172,8 @@ static enum ota_err unknown_option(const struct verb *verb, const char *option, 
 			used += length + 1;
 		}
 	}
-	ota_why_set(why, "unknown option %s for %s%s%s; accepted are %sand the connection options",
-		option, verb->group, *verb->group ? " " : "", verb->name, names);
+	ota_why_set(why, "unknown option %s for %s%s%s; accepted are %s%sthe connection options",
+		option, verb->group, *verb->group ? " " : "", verb->name, names, *names ? "and " : "");
 	return OTA_ERR_INVALID;
 }
 

@@ -284,6 +284,7 @@ def test_bad_command_lines(offline):
             (("rollout",), 2, "rollout needs one of: preview, start"),
             (("rollout", "begin"), 2, 'unknown command "rollout begin"; accepted are preview'),
             (("--colour", "status"), 2, "unknown option --colour"),
+            (("status", "--colour"), 2, "unknown option --colour for status; accepted are the connection options"),
             (("rollout", "start", "--colour"), 2, "unknown option --colour for rollout start; accepted are --fleet"),
             (("rollout", "start", "default"), 2, "needs <version>"),
             (("rollout", "pause", "seven"), 2, '--id is "seven"; accepted is an integer'),
