@@ -61,7 +61,7 @@ class Screen:
     def pictures(self):
         """What was drawn, a list of lines for each time, without colours and without what was told between them."""
         parts = re.split(r"\x1b\[\d+A\x1b\[J|mosquitto_ota: [^\n]*\n", self.bytes.decode())
-        return [CONTROL.sub("", part).replace("\r", "").splitlines() for part in parts if part]
+        return [CONTROL.sub("", part).replace("\r", "").splitlines() for part in parts if part] or [[]]
 
 
 @pytest.fixture
