@@ -405,7 +405,7 @@ enum ota_err controller_count(struct controller *controller, struct pg *pg, stru
 }
 
 enum ota_err controller_pass(struct controller *controller, struct pg *pg, struct fold *fold,
-	struct controller_result *done, struct ota_why *why)
+	int64_t written_ms, struct controller_result *done, struct ota_why *why)
 {
 	struct fold_result expired;
 	PGresult *rows = NULL;
@@ -416,7 +416,7 @@ enum ota_err controller_pass(struct controller *controller, struct pg *pg, struc
 	if (err || !controller->leads) {
 		return err;
 	}
-	err = fold_expired(fold, pg, EXPIRED_LIMIT, &expired, why);
+	err = fold_expired(fold, pg, written_ms, EXPIRED_LIMIT, &expired, why);
 	if (!err) {
 		err = pg_exec(pg, "SELECT * FROM ota.controller_read()", 0, NULL, &rows, why);
 	}

@@ -1,5 +1,6 @@
 #include "ota/store/fold.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -439,18 +440,21 @@ enum ota_err fold_events(struct fold *fold, struct pg *pg, const struct event *e
 	return OTA_OK;
 }
 
-enum ota_err fold_expired(
-	struct fold *fold, struct pg *pg, int limit, struct fold_result *done, struct ota_why *why)
+enum ota_err fold_expired(struct fold *fold, struct pg *pg, int64_t written_ms, int limit,
+	struct fold_result *done, struct ota_why *why)
 {
 	char limit_text[16];
-	const char *values[1] = { limit_text };
+	char behind[24];
+	const char *values[2] = { limit_text, behind };
 	PGresult *expired = NULL;
 	enum ota_err err;
 	int count;
 
 	memset(done, 0, sizeof(*done));
 	(void)snprintf(limit_text, sizeof(limit_text), "%d", limit);
-	err = pg_exec(pg, "SELECT * FROM ota.controller_expired($1)", 1, values, &expired, why);
+	(void)snprintf(behind, sizeof(behind), "%" PRId64, clock_mono_ms() - written_ms);
+	err = pg_exec(
+		pg, "SELECT * FROM ota.controller_expired($1::int, $2::bigint)", 2, values, &expired, why);
 	if (err) {
 		return err;
 	}

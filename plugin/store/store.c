@@ -17,135 +17,20 @@
 #include "store_internal.h"
 
 enum {
-	/* Of few records, so that a command waits little; of more when so many wait that it makes no difference. */
-	BATCH_RECORDS = 4000,
-	BATCH_RECORDS_MAX = 16000,
-	BATCH_PART = 4, /* of what waits */
-	BATCH_BYTES = 8 << 20,
 	PASS_MIN_MS = 40,     /* between two passes, however many reports come in */
 	PASS_ACTIVE_MS = 250, /* while a rollout runs */
 	PASS_IDLE_MS = 1000,  /* backs up a NOTIFY that got lost */
+	/* With tables further behind no rollout is moved; as for another broker's devices, see ota.controller_expired(). */
+	BEHIND_MAX_MS = 10000,
+	/* Nobody is told again, because the sign that it has started may be among what is not written yet. */
+	BEHIND_AGAIN_MS = 500,
 	CLAIMS_MS = 30000,
 	HAND_OUT_MS = 200, /* reports do not wait longer for a stage that is being handed out */
 	STOP_SOFT_MS = 2000,
 };
 
-static void answered(void *context, const char *device)
-{
-	struct store *store = context;
-
-	warm_claim_over(store->warm, device);
-}
-
-static enum ota_err fold_range(struct store *store, const struct event *events, size_t count,
-	uint64_t sequence, struct ota_why *why)
-{
-	struct fold_result done;
-	enum ota_err err = fold_events(store->fold, &store->pg, events, count, sequence, &done, why);
-
-	if (!err) {
-		/* That all is as it was is nothing to act on; who joins a rollout by saying so is told of by the database. */
-		store->eager = store->eager || done.news;
-		/* Before the reports leave the outbox: between the two they say at every moment who has answered. */
-		fold_each_answered(store->fold, answered, store);
-		warm_flush(store->warm);
-		err = outbox_commit(store->outbox, sequence, why);
-	}
-	return err;
-}
-
-/* This event cannot be stored: say so, here and in the audit log, and go on behind it. */
-static enum ota_err leave_out(
-	struct store *store, const struct event *event, uint64_t sequence, struct ota_why *why)
-{
-	const struct event instead = { .kind = EVENT_MALFORMED,
-		.at_ms = event->at_ms,
-		.device = event->device,
-		.client = event->client,
-		.fleet = "",
-		.topic = event->topic,
-		.version = "",
-		.hardware = "",
-		.error = "",
-		.json = "",
-		.text = why->text };
-	struct ota_why ignored = { "" };
-	enum ota_err err;
-
-	logring_printf(store->log, LOG_LEVEL_ERROR,
-		"a %s event of device \"%s\" cannot be stored and is left out: %s",
-		event_kind_name(event->kind), event->device, why->text);
-	err = fold_range(store, &instead, 1, sequence, &ignored);
-	if (err == OTA_ERR_INVALID) {
-		return fold_range(store, event, 0, sequence, why);
-	}
-	*why = ignored;
-	return err;
-}
-
-/* Some event of these cannot be stored: find it by halves, store the others, leave it out. */
-static enum ota_err fold_around(struct store *store, const struct outbox_batch *batch, size_t from,
-	size_t count, struct ota_why *why)
-{
-	uint64_t sequence = batch->records[from + count - 1].sequence;
-	enum ota_err err = fold_range(store, store->events + from, count, sequence, why);
-
-	if (err != OTA_ERR_INVALID) {
-		return err;
-	}
-	if (count > 1) {
-		err = fold_around(store, batch, from, count / 2, why);
-		return err ? err : fold_around(store, batch, from + count / 2, count - count / 2, why);
-	}
-	return leave_out(store, &store->events[from], sequence, why);
-}
-
-/* How many records the next batch has at most: the more there are, the fewer times the same device's row is written. */
-static size_t batch_records(const struct store *store)
-{
-	const uint64_t part = outbox_pending_records(store->outbox) / BATCH_PART;
-
-	return part < BATCH_RECORDS    ? BATCH_RECORDS
-		: part > BATCH_RECORDS_MAX ? BATCH_RECORDS_MAX
-								   : (size_t)part;
-}
-
-/* Write one batch; *drained: there was nothing to write. */
-static enum ota_err write_batch(struct store *store, bool *drained, struct ota_why *why)
-{
-	struct outbox_batch batch = { 0 };
-	enum ota_err err = outbox_read(store->outbox, &batch, batch_records(store), BATCH_BYTES, why);
-
-	*drained = false;
-	if (err) {
-		return err;
-	}
-	if (batch.count == 0) {
-		*drained = true;
-		return OTA_OK;
-	}
-	for (size_t i = 0; i < batch.count; i++) {
-		if (event_decode(batch.records[i].data, batch.records[i].size, &store->events[i])) {
-			static const struct event unreadable = { .kind = EVENT_MALFORMED,
-				.device = "",
-				.client = "",
-				.fleet = "",
-				.topic = "",
-				.version = "",
-				.hardware = "",
-				.error = "",
-				.json = "",
-				.text = "unreadable record in the outbox" };
-
-			store->events[i] = unreadable;
-			store->events[i].at_ms = clock_wall_ms();
-		}
-	}
-	return fold_around(store, &batch, 0, batch.count, why);
-}
-
 /* Controller, releases, rollouts, hand-outs: what a pass over the database's side does. */
-static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
+static enum ota_err pass(struct store *store, struct ota_why *why)
 {
 	struct controller_result done = { 0 };
 	bool more = false;
@@ -155,9 +40,9 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 
 	store->eager = false;
 	store->pg.notified = false;
-	/* Deadlines are judged only when all reports so far are in the tables. */
-	if (drained) {
-		err = controller_pass(store->controller, &store->pg, store->fold, &done, why);
+	if (store_behind_ms(store) <= BEHIND_MAX_MS) {
+		err = controller_pass(
+			store->controller, &store->pg, store->fold, store->written_ms, &done, why);
 	}
 	/* After the controller: a rollout that has just been started may name a release not looked at yet. */
 	if (!err) {
@@ -172,13 +57,14 @@ static enum ota_err pass(struct store *store, bool drained, struct ota_why *why)
 	err = err ? err : feed_urls(store->feed, &store->pg, why);
 	do {
 		if (!err) {
-			err = feed_hand_out(store->feed, &store->pg, store->fold, drained, &more, why);
+			err = feed_hand_out(store->feed, &store->pg, store->fold,
+				store_behind_ms(store) <= BEHIND_AGAIN_MS, &more, why);
 		}
 	} while (!err && more && feed_has_room(store->feed) && clock_mono_ms() - now < HAND_OUT_MS);
 	if (!err && !more) {
 		err = controller_count(store->controller, &store->pg, why);
 	}
-	if (!err && drained && now >= store->alive_at) {
+	if (!err && store->written_ms && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);
 	}
 	if (!err && now >= store->claims_at) {
@@ -217,7 +103,7 @@ static int64_t turn(struct store *store, bool *paused)
 	enum ota_err err = link_poll(store, &why);
 
 	if (!err) {
-		err = write_batch(store, &drained, &why);
+		err = store_write_batch(store, &drained, &why);
 	}
 	if (!err) {
 		store->commanding = true;
@@ -232,7 +118,7 @@ static int64_t turn(struct store *store, bool *paused)
 	}
 	now = clock_mono_ms();
 	if (!err && (now >= store->pass_at || (store->eager && now >= store->next_pass_at))) {
-		err = pass(store, drained, &why);
+		err = pass(store, &why);
 		store->next_pass_at =
 			clock_mono_ms() + (store->handing_out && feed_has_room(store->feed) ? 0 : PASS_MIN_MS);
 		passed = true;
@@ -339,7 +225,7 @@ static void *run(void *argument)
 		sleep_until_something(store, limit, paused);
 	}
 	for (bool drained = false; store->pg.connection && !drained;) {
-		if (write_batch(store, &drained, &why)) {
+		if (store_write_batch(store, &drained, &why)) {
 			break;
 		}
 	}
@@ -430,7 +316,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->controller = controller_new(log);
 	store->commands = commands_new(changes);
 	store->updating = updating_new(changes);
-	store->events = calloc(BATCH_RECORDS_MAX, sizeof(*store->events));
+	store->events = calloc(STORE_BATCH_RECORDS, sizeof(*store->events));
 	if (store->wake_fd < 0 || store->stop_fd < 0 || !store->fold || !store->controller
 		|| !store->commands || !store->updating || !store->events) {
 		ota_why_set(why, "out of memory or descriptors");

@@ -1,4 +1,4 @@
-/* What store.c (the thread) and store_link.c (its connection to PostgreSQL) share; see ota/store/store.h. */
+/* What store.c (the thread), store_batch.c (outbox to tables) and store_link.c (the connection to PostgreSQL) share; see ota/store/store.h. */
 #pragma once
 
 #include <pthread.h>
@@ -16,6 +16,10 @@
 #include "ota/store/updating.h"
 #include "ota/store/warm.h"
 
+enum {
+	STORE_BATCH_RECORDS = 16000, /* of one batch, at most */
+};
+
 struct store {
 	const struct options *options;
 	struct queue *changes;
@@ -26,7 +30,7 @@ struct store {
 	struct controller *controller;
 	struct commands *commands;
 	struct updating *updating;
-	struct event *events; /* as many as a batch may have */
+	struct event *events; /* STORE_BATCH_RECORDS */
 	struct warm *warm;    /* of the thread */
 	bool settled; /* the database has been there since the start, or what was kept is in use */
 	bool refused; /* the database is there but is not for us: nothing may be told in its name */
@@ -44,7 +48,14 @@ struct store {
 	bool said_busy;    /* ... "busy": a stage of many devices opens */
 	bool said_refused; /* ... and that the database is not for us */
 	bool active;
-	bool handing_out;      /* the last pass had more to hand out than it had time for */
+	bool handing_out; /* the last pass had more to hand out than it had time for */
+	/*
+	 * Everything that was in the outbox at written_ms is in the tables; 0: not known yet.  Under a steady stream the outbox is never seen empty,
+	 * so it is marked now and then: mark_left more records, and what was there at mark_ms is written.
+	 */
+	int64_t written_ms;
+	int64_t mark_ms;
+	uint64_t mark_left;
 	bool eager;            /* something happened that a pass should look at */
 	bool commanding;       /* an operator's command runs */
 	int64_t away_since_ms; /* wall clock */
@@ -63,6 +74,12 @@ struct store {
 	bool audit_unwritten; /* the log says so */
 	pthread_t thread;
 };
+
+/* Write one batch; *drained: there was nothing to write.  Errors of outbox_read(), fold_events() and outbox_commit(). */
+OTA_MUST_USE enum ota_err store_write_batch(
+	struct store *store, bool *drained, struct ota_why *why);
+/* Milliseconds that the tables are behind the outbox: what it had taken by then is in them.  INT64_MAX: not known yet. */
+int64_t store_behind_ms(const struct store *store);
 
 /*
  * Connect, migrate, take the broker's name and introduce it; on an error the connection is of no use.  OTA_ERR_DENIED: the database is there
@@ -90,7 +107,7 @@ void link_tell_commands(struct store *store);
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
 void link_waits(void *store, int64_t waited_ms);
-/* Every two seconds: this broker lives, its events are written; who leads gives up brokers that are gone. */
+/* Every two seconds: this broker lives, its events up to written_ms are in the tables; who leads gives up brokers that are gone. */
 OTA_MUST_USE enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why);
 /* Once a minute: is the audit log what it was, and where does it end?  Kept in the state directory, told under $SYS and in the log. */
 OTA_MUST_USE enum ota_err audit_note(struct store *store, struct ota_why *why);

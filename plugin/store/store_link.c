@@ -212,11 +212,15 @@ void link_upkeep(struct store *store)
 
 enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why)
 {
-	const char *values[] = { store->options->broker_name };
-	enum ota_err err = pg_exec(&store->pg,
-		leads ? "SELECT ota.broker_alive($1), ota.broker_sweep()" : "SELECT ota.broker_alive($1)",
-		1, values, NULL, why);
+	char behind[24];
+	const char *values[] = { store->options->broker_name, behind };
+	enum ota_err err;
 
+	(void)snprintf(behind, sizeof(behind), "%" PRId64, clock_mono_ms() - store->written_ms);
+	err = pg_exec(&store->pg,
+		leads ? "SELECT ota.broker_alive($1, $2::bigint), ota.broker_sweep()"
+			  : "SELECT ota.broker_alive($1, $2::bigint)",
+		2, values, NULL, why);
 	store->alive_at = clock_mono_ms() + ALIVE_MS;
 	return err ? err : audit_note(store, why);
 }

@@ -38,12 +38,13 @@ END
 $$;
 COMMENT ON FUNCTION ota.broker_hello(text, text, boolean) IS 'Plugin: a broker connects; returns its last outbox sequence number here';
 
-CREATE OR REPLACE FUNCTION ota.broker_alive(i_broker text)
+CREATE OR REPLACE FUNCTION ota.broker_alive(i_broker text, i_behind_ms bigint DEFAULT 0)
 RETURNS void
 LANGUAGE sql SET search_path = ota, pg_temp AS $$
-    UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
+    -- Under a steady stream of reports some are always on their way: all until i_behind_ms ago are here.
+    UPDATE ota.broker SET alive_at = greatest(alive_at, now() - i_behind_ms * interval '1 millisecond') WHERE broker = i_broker;
 $$;
-COMMENT ON FUNCTION ota.broker_alive(text) IS 'Plugin: all events of this broker are in the database as of now';
+COMMENT ON FUNCTION ota.broker_alive(text, bigint) IS 'Plugin: until when all events of this broker are in the database';
 
 CREATE OR REPLACE FUNCTION ota.broker_goodbye(i_broker text)
 RETURNS void

@@ -157,16 +157,16 @@ END
 $$;
 COMMENT ON FUNCTION ota.controller_trouble(bigint, text, bigint) IS 'Plugin: a step of the controller fails; say so';
 
-CREATE OR REPLACE FUNCTION ota.controller_expired(i_limit integer)
+CREATE OR REPLACE FUNCTION ota.controller_expired(i_limit integer, i_behind_ms bigint DEFAULT 0)
 RETURNS TABLE (device_id text, rollout_id bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
-    -- Devices whose deadline has passed.  A broker that is cut off from the database may hold their reports: while it was
-    -- last heard of less than ten minutes but more than ten seconds ago its devices are left alone.  So are devices that have
+    -- Devices whose deadline had passed i_behind_ms ago: what they have said since then may not be here yet.  A broker that is cut off
+    -- from the database may hold their reports: while it was last heard of less than ten minutes but more than ten seconds ago its devices are left alone.  So are devices that have
     -- come back without having started and wait for the update window to be told again, or are told next.
     SELECT u.device_id, u.rollout_id
       FROM ota.device_update u
       LEFT JOIN ota.broker b ON b.broker = u.broker
-     WHERE u.deadline < now()
+     WHERE u.deadline < now() - i_behind_ms * interval '1 millisecond'
        AND u.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')
        AND (b.alive_at IS NULL OR b.alive_at > now() - interval '10 seconds' OR b.alive_at < now() - interval '10 minutes')
        AND NOT (u.state = 'notified' AND u.retell_at IS NOT NULL
@@ -178,4 +178,4 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
                                  OR u.retell_at <= now() AND d.listening AND h.alive_at > now() - interval '10 seconds')))
      ORDER BY u.deadline LIMIT i_limit;
 $$;
-COMMENT ON FUNCTION ota.controller_expired(integer) IS 'Plugin: devices that kept silent beyond their deadline';
+COMMENT ON FUNCTION ota.controller_expired(integer, bigint) IS 'Plugin: devices that kept silent beyond their deadline';

@@ -7,7 +7,7 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     -- names in the setting ota.actor of its transaction.  The setting counts only for roles that may call what brokers call: those
     -- are brokers or may do anything anyhow (roles.sql).  An operator with rights of his own cannot pass himself off as somebody else, nor
     -- approve in another's name what he has started.
-    SELECT coalesce(CASE WHEN has_function_privilege(session_user, to_regprocedure('ota.broker_alive(text)'), 'EXECUTE')
+    SELECT coalesce(CASE WHEN has_function_privilege(session_user, to_regprocedure('ota.broker_alive(text, bigint)'), 'EXECUTE')
                          THEN nullif(current_setting('ota.actor', true), '') END, session_user::text);
 $$;
 COMMENT ON FUNCTION ota.actor() IS 'Internal: in whose name this transaction acts';

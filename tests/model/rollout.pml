@@ -180,7 +180,7 @@ bit no_rollout_is_stuck = 1;
 	(rows[d].recall && (MUTANT == LOST_RECALL -> rows[d].broker == b : rows[d].at == b && rows[d].listening))
 #define has_room(b) (nfull(outbox[b]))
 #define leads(b) (brokers[b].link && (leader == b || MUTANT == NO_LOCK))
-#define reads(b) (leads(b) && brokers[b].decided == 0 && empty(outbox[b]))
+#define reads(b) (leads(b) && brokers[b].decided == 0)
 
 #define is_stray(d) (rows[d].listening && rows[d].at != NOWHERE && !brokers[rows[d].at].link)
 #if BROKERS == 2
@@ -375,7 +375,7 @@ end:
 	do
 	/* take_lead(): pg_try_advisory_lock(). */
 	:: d_step { brokers[b].link && leader == NOBODY && MUTANT != NO_LOCK -> leader = b }
-	/* controller_read() and what the rules make of it.  A transaction of its own, and only when the outbox is drained. */
+	/* controller_read() and what the rules make of it.  A transaction of its own; what is still in an outbox is not seen. */
 	:: d_step {
 		reads(b) && (rollout == SCHEDULED || (rollout == RUNNING && all_over)) ->
 		brokers[b].decided = (rollout == SCHEDULED -> START : (stage == 2 -> COMPLETE : OPEN_STAGE));

@@ -30,9 +30,12 @@ struct controller_result {
 	bool active; /* some rollout is running or scheduled: come back soon */
 };
 
-/* One pass over all rollouts.  Errors as pg_exec(). */
+/*
+ * One pass over all rollouts.  `written_ms` (clock_mono_ms()): this broker's events up to then are in the tables, so that devices are judged
+ * silent that should have been heard of before it.  Errors as pg_exec().
+ */
 OTA_MUST_USE enum ota_err controller_pass(struct controller *controller, struct pg *pg,
-	struct fold *fold, struct controller_result *done, struct ota_why *why);
+	struct fold *fold, int64_t written_ms, struct controller_result *done, struct ota_why *why);
 
 /*
  * ANALYZE what a stage has added that was opened without, in its devices' interest: to be called when they have been handed out.  Does

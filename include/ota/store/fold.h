@@ -52,6 +52,9 @@ void fold_note(struct fold *fold, int64_t at_ms, const char *device, int64_t rol
 	const char *kind, const char *detail);
 OTA_MUST_USE enum ota_err fold_note_write(struct fold *fold, struct pg *pg, struct ota_why *why);
 
-/* Time out up to `limit` device updates whose deadline has passed. */
-OTA_MUST_USE enum ota_err fold_expired(
-	struct fold *fold, struct pg *pg, int limit, struct fold_result *done, struct ota_why *why);
+/*
+ * Time out up to `limit` device updates whose deadline was before written_ms (clock_mono_ms()): what devices said until then is in the tables.
+ * Errors as pg_exec().
+ */
+OTA_MUST_USE enum ota_err fold_expired(struct fold *fold, struct pg *pg, int64_t written_ms,
+	int limit, struct fold_result *done, struct ota_why *why);
