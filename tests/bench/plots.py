@@ -25,6 +25,8 @@ def _pyplot():
 def _save(pyplot, figure, folder, name):
     figure.savefig(folder / name, bbox_inches="tight", metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
+    text = (folder / name).read_text(encoding="utf-8")  # with a blank at the end of each line of a path
+    (folder / name).write_text("".join(line.rstrip() + "\n" for line in text.splitlines()), encoding="utf-8")
 
 
 def _number(value):
