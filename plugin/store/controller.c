@@ -30,7 +30,7 @@ void controller_reset(struct controller *controller)
 
 	controller->leads = false;
 	controller->audit_at = 0;
-	controller->uncounted = false;
+	controller->unanalyzed = false;
 	HASH_ITER(hh, controller->recents, recent, next) {
 		HASH_DEL(controller->recents, recent);
 		free(recent);
@@ -393,12 +393,12 @@ static enum ota_err take_lead(struct controller *controller, struct pg *pg, stru
 	return err;
 }
 
-enum ota_err controller_count(struct controller *controller, struct pg *pg, struct ota_why *why)
+enum ota_err controller_analyze(struct controller *controller, struct pg *pg, struct ota_why *why)
 {
 	enum ota_err err = OTA_OK;
 
-	if (controller->uncounted) {
-		controller->uncounted = false; /* once: autovacuum does it too, later */
+	if (controller->unanalyzed) {
+		controller->unanalyzed = false; /* once: autovacuum does it too, later */
 		err = controller_call(pg, "SELECT ota.controller_analyze()", 0, NULL, NULL, why);
 	}
 	return err;

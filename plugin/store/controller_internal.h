@@ -38,7 +38,7 @@ struct controller {
 	struct recent *recents;
 	struct trouble *troubles;
 	int64_t audit_at; /* monotonic: next look at the months of the audit log */
-	bool uncounted;   /* a stage has opened without ANALYZE */
+	bool unanalyzed;  /* a stage has opened without ANALYZE */
 };
 
 /* One row of ota.controller_read(). */

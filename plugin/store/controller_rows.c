@@ -201,7 +201,7 @@ static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 	err = controller_call(
 		pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4, $5)", 5, arguments, &added, why);
 	if (!err && added >= 0) {
-		controller->uncounted = controller->uncounted || (added > 0 && added <= arguments[4]);
+		controller->unanalyzed = controller->unanalyzed || (added > 0 && added <= arguments[4]);
 		logring_printf(controller->log, LOG_LEVEL_NOTICE,
 			"rollout %" PRId64 " (%s to fleet %s): stage %d of %d opened: %" PRId64 " of %" PRId64
 			" devices, %" PRId64 " of them new",

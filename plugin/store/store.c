@@ -62,7 +62,7 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 		}
 	} while (!err && more && feed_has_room(store->feed) && clock_mono_ms() - now < HAND_OUT_MS);
 	if (!err && !more) {
-		err = controller_count(store->controller, &store->pg, why);
+		err = controller_analyze(store->controller, &store->pg, why);
 	}
 	if (!err && store->written_ms && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);

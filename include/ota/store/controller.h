@@ -41,5 +41,5 @@ OTA_MUST_USE enum ota_err controller_pass(struct controller *controller, struct 
  * ANALYZE what a stage has added that was opened without, in its devices' interest: to be called when they have been handed out.  Does
  * nothing when there is nothing to count.  Errors as pg_exec().
  */
-OTA_MUST_USE enum ota_err controller_count(
+OTA_MUST_USE enum ota_err controller_analyze(
 	struct controller *controller, struct pg *pg, struct ota_why *why);

@@ -55,7 +55,7 @@ OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct
 OTA_MUST_USE enum ota_err feed_urls(struct feed *feed, struct pg *pg, struct ota_why *why);
 /*
  * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.  again: devices that came back
- * without a sign of having started, too; only when all events so far are in the tables, where that sign would be.
+ * without a sign of having started, too; only when the tables are hardly behind the outbox, because they are where that sign would be.
  * `fold`: hashes the audit rows of large claims; what it had of its last batch is gone.
  */
 OTA_MUST_USE enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold,
