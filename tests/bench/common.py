@@ -137,8 +137,9 @@ BROKERS = []
 LOADS = []
 
 
-def make_broker(folder, options, version="2.0.11", extra=(), with_plugin=True):
-    command = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+def make_broker(folder, options, binary=None, extra=(), with_plugin=True):
+    """binary: (version, command) of another broker than the installed one."""
+    version, command = binary or ("2.0.11", shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin"))
     broker = Broker(folder, command, PLUGIN, options, version, extra, with_plugin)
     BROKERS.append(broker)
     return broker
