@@ -42,7 +42,7 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 	store->pg.notified = false;
 	if (store_behind_ms(store) <= BEHIND_MAX_MS) {
 		err = controller_pass(
-			store->controller, &store->pg, store->fold, store->written_ms, &done, why);
+			store->controller, &store->pg, store->fold, store->written.until_ms, &done, why);
 	}
 	/* After the controller: a rollout that has just been started may name a release not looked at yet. */
 	if (!err) {
@@ -64,7 +64,7 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 	if (!err && !more) {
 		err = controller_analyze(store->controller, &store->pg, why);
 	}
-	if (!err && store->written_ms && now >= store->alive_at) {
+	if (!err && store->written.until_ms && now >= store->alive_at) {
 		err = link_alive(store, done.leads, why);
 	}
 	if (!err && now >= store->claims_at) {

@@ -92,18 +92,9 @@ static size_t batch_records(const struct store *store)
 									 : (size_t)part;
 }
 
-/* Up to `count` more records are in the tables. */
-static void note_written(struct store *store, uint64_t count)
-{
-	store->mark_left -= count < store->mark_left ? count : store->mark_left;
-	if (store->mark_left == 0) {
-		store->written_ms = store->mark_ms;
-	}
-}
-
 int64_t store_behind_ms(const struct store *store)
 {
-	return store->written_ms ? clock_mono_ms() - store->written_ms : INT64_MAX;
+	return written_behind_ms(&store->written, clock_mono_ms());
 }
 
 enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_why *why)
@@ -112,10 +103,7 @@ enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_wh
 	const int64_t now_ms = clock_mono_ms();
 	enum ota_err err;
 
-	if (store->mark_left == 0) {
-		store->mark_ms = now_ms;
-		store->mark_left = outbox_pending_records(store->outbox);
-	}
+	written_begin(&store->written, now_ms, outbox_pending_records(store->outbox));
 	*drained = false;
 	err = outbox_read(store->outbox, &batch, batch_records(store), BATCH_BYTES, why);
 	if (err) {
@@ -123,8 +111,7 @@ enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_wh
 	}
 	if (batch.count == 0) {
 		*drained = true;
-		store->mark_left = 0;
-		store->written_ms = now_ms;
+		written_all(&store->written, now_ms);
 		return OTA_OK;
 	}
 	for (size_t i = 0; i < batch.count; i++) {
@@ -146,7 +133,7 @@ enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_wh
 	}
 	err = fold_around(store, &batch, 0, batch.count, why);
 	if (!err) {
-		note_written(store, batch.count);
+		written_add(&store->written, batch.count);
 	}
 	return err;
 }

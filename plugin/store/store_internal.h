@@ -15,6 +15,7 @@
 #include "ota/store/store.h"
 #include "ota/store/updating.h"
 #include "ota/store/warm.h"
+#include "ota/store/written.h"
 
 enum {
 	STORE_BATCH_RECORDS = 16000, /* of one batch, at most */
@@ -48,17 +49,11 @@ struct store {
 	bool said_busy;    /* ... "busy": a stage of many devices opens */
 	bool said_refused; /* ... and that the database is not for us */
 	bool active;
-	bool handing_out; /* the last pass had more to hand out than it had time for */
-	/*
-	 * Everything that was in the outbox at written_ms is in the tables; 0: not known yet.  Under a steady stream the outbox is never seen empty,
-	 * so it is marked now and then: mark_left more records, and what was there at mark_ms is written.
-	 */
-	int64_t written_ms;
-	int64_t mark_ms;
-	uint64_t mark_left;
-	bool eager;            /* something happened that a pass should look at */
-	bool commanding;       /* an operator's command runs */
-	int64_t away_since_ms; /* wall clock */
+	bool handing_out;       /* the last pass had more to hand out than it had time for */
+	struct written written; /* up to when all is in the tables */
+	bool eager;             /* something happened that a pass should look at */
+	bool commanding;        /* an operator's command runs */
+	int64_t away_since_ms;  /* wall clock */
 	int64_t
 		trouble_since;   /* first of the statements that have failed one after the other; 0: none */
 	int64_t taken_since; /* since when another session has had our name; 0: it has not */
@@ -107,7 +102,7 @@ void link_tell_commands(struct store *store);
 void link_works(struct store *store);
 /* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
 void link_waits(void *store, int64_t waited_ms);
-/* Every two seconds: this broker lives, its events up to written_ms are in the tables; who leads gives up brokers that are gone. */
+/* Every two seconds: this broker lives, its events up to written.until_ms are in the tables; who leads gives up brokers that are gone. */
 OTA_MUST_USE enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why);
 /* Once a minute: is the audit log what it was, and where does it end?  Kept in the state directory, told under $SYS and in the log. */
 OTA_MUST_USE enum ota_err audit_note(struct store *store, struct ota_why *why);

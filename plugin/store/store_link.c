@@ -216,7 +216,7 @@ enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why)
 	const char *values[] = { store->options->broker_name, behind };
 	enum ota_err err;
 
-	(void)snprintf(behind, sizeof(behind), "%" PRId64, clock_mono_ms() - store->written_ms);
+	(void)snprintf(behind, sizeof(behind), "%" PRId64, store_behind_ms(store));
 	err = pg_exec(&store->pg,
 		leads ? "SELECT ota.broker_alive($1, $2::bigint), ota.broker_sweep()"
 			  : "SELECT ota.broker_alive($1, $2::bigint)",
