@@ -63,7 +63,9 @@ class Bench:
         """A fresh database with one broker that has the plugin; `site.folder` is the run's own."""
         server = postgres or self.postgres
         database = server.create_database()
-        site = Site(self.sub_folder(), database, make_broker)
+        # Always the installed broker, whatever version the site says.
+        site = Site(self.sub_folder(), database,
+                    lambda folder, settings, _version, extra, with_plugin: make_broker(folder, settings, None, extra, with_plugin))
         try:
             # A load generator is no ordinary device.
             site.add_broker(extra=QUIET, start=start, **{"reports_per_minute": 0, **options})
