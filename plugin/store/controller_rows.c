@@ -60,7 +60,8 @@ enum {
 };
 
 enum {
-	/* Slots that a stage has from its opening at most: a halt takes back in one statement those that were not used. */
+	/* Slots that a stage has from its opening at most: a halt takes back in one statement those that were not used.  Fewer than
+	ota.controller_eligible() counts of the devices that all join. */
 	OPEN_SLOTS = 20000,
 };
 
@@ -202,6 +203,10 @@ static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 		pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4, $5)", 5, arguments, &added, why);
 	if (!err && added >= 0) {
 		controller->unanalyzed = controller->unanalyzed || (added > 0 && added <= arguments[4]);
+		/* Where all join it has not counted all of them. */
+		if (eligible < chosen + added) {
+			eligible = chosen + added;
+		}
 		logring_printf(controller->log, LOG_LEVEL_NOTICE,
 			"rollout %" PRId64 " (%s to fleet %s): stage %d of %d opened: %" PRId64 " of %" PRId64
 			" devices, %" PRId64 " of them new",

@@ -29,7 +29,7 @@ BEGIN
                d.listening, d.version, coalesce(d.attributes ->> 'site', open.no_site)
           FROM ota.eligible_devices(open.fleet, open.release_id, open.ids) e
           JOIN ota.device d ON d.device_id = e.device_id
-         WHERE e.reason IS NULL AND (open.only_from IS NULL OR e.version = open.only_from)
+         WHERE e.code IS NULL AND (open.only_from IS NULL OR e.version = open.only_from)
         ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS joined = ROW_COUNT;
         IF joined > 0 THEN

@@ -36,7 +36,7 @@ BEGIN
                nullif(CASE strata[1] WHEN 'hardware' THEN e.hardware ELSE e.site END, '') AS first,
                nullif(CASE strata[2] WHEN 'hardware' THEN e.hardware WHEN 'site' THEN e.site END, '') AS second
           FROM ota.eligible_devices(r.fleet, r.release_id) e
-         WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+         WHERE e.code IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
            AND NOT EXISTS (SELECT 1 FROM ota.device_update u WHERE u.rollout_id = r.rollout_id AND u.device_id = e.device_id)
     ), ahead1 AS MATERIALIZED (
         SELECT f.first AS value, min(p.device_id) AS device_id, min(p.second) AS second
@@ -124,7 +124,7 @@ BEGIN
                            CASE WHEN slots THEN e.listening AND e.gateway IS NULL AND e.device_id NOT IN (SELECT b.device_id FROM ota.device_update b
                                 WHERE b.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')) END AS slot
                       FROM ota.eligible_devices(r.fleet, r.release_id) e
-                     WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                     WHERE e.code IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
                        AND NOT EXISTS (SELECT 1 FROM ota.device_update u
                                         WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
                      ORDER BY e.device_id) c
@@ -140,7 +140,7 @@ BEGIN
                            CASE WHEN slots THEN e.listening AND e.gateway IS NULL AND e.device_id NOT IN (SELECT b.device_id FROM ota.device_update b
                                 WHERE b.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')) END AS slot
                       FROM ota.eligible_devices(r.fleet, r.release_id) e
-                     WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                     WHERE e.code IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
                        AND NOT EXISTS (SELECT 1 FROM ota.device_update u
                                         WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
                      ORDER BY rank, e.device_id

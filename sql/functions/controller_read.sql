@@ -80,14 +80,21 @@ COMMENT ON FUNCTION ota.controller_told_since(bigint, interval) IS 'Plugin: how 
 CREATE OR REPLACE FUNCTION ota.controller_eligible(i_rollout_id bigint, OUT eligible bigint, OUT chosen bigint)
 LANGUAGE sql STABLE SET search_path = ota, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
     -- How many devices the percentages are of: those already in the rollout and those that could still join.
+    -- When the next stage is the last one and of everybody, those who could join are counted up to 50,000 only: nobody is chosen, the
+    -- opening counts them, and all that depends on their number before is whether they are few enough to have their slots with their
+    -- rows, which are 20,000 at most.
     -- Without nested loops, see controller_open_stage().
-    WITH r AS (SELECT * FROM ota.rollout WHERE rollout_id = i_rollout_id),
+    WITH r AS (SELECT o.*, EXISTS (SELECT FROM ota.rollout_stage s WHERE s.rollout_id = o.rollout_id AND s.stage = o.current_stage + 1
+                                      AND s.percent = 100
+                                      AND NOT EXISTS (SELECT FROM ota.rollout_stage l WHERE l.rollout_id = s.rollout_id AND l.stage > s.stage)) AS everybody
+                 FROM ota.rollout o WHERE o.rollout_id = i_rollout_id),
          inside AS (SELECT count(*) AS n FROM ota.device_update u WHERE u.rollout_id = i_rollout_id),
          outside AS (SELECT count(*) AS n
-                       FROM r, ota.eligible_devices(r.fleet, r.release_id) e
-                      WHERE e.reason IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
-                        AND NOT EXISTS (SELECT 1 FROM ota.device_update u
-                            WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id))
+                       FROM (SELECT FROM r, ota.eligible_devices(r.fleet, r.release_id) e
+                              WHERE e.code IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                                AND NOT EXISTS (SELECT 1 FROM ota.device_update u
+                                    WHERE u.rollout_id = i_rollout_id AND u.device_id = e.device_id)
+                              LIMIT (SELECT CASE WHEN r.everybody THEN 50000 END FROM r)) e)
     SELECT inside.n + outside.n, inside.n FROM inside, outside;
 $$;
 COMMENT ON FUNCTION ota.controller_eligible(bigint) IS 'Plugin: what a stage''s percentage is of, and how many are in already';

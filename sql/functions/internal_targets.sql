@@ -17,6 +17,7 @@ BEGIN ATOMIC
         SELECT r.version, r.sequence, r.hardware, r.min_version, r.max_version,
                ota.version_key(r.min_version) AS min_key, ota.version_key(r.max_version) AS max_key,
                f.pinned_version AS fleet_pin,
+               r.min_version IS NOT NULL OR r.max_version IS NOT NULL AS bounded,
                coalesce(cardinality(r.fleets), 0) = 0 OR f.fleet::text = ANY (r.fleets) AS for_fleet,
                coalesce(cardinality(r.hardware), 0) = 0 AS any_hardware,
                now() < r.not_before AS not_yet, now() >= r.expires AS expired, r.not_before, r.expires
@@ -24,14 +25,14 @@ BEGIN ATOMIC
          WHERE r.release_id = eligible_devices.release_id AND f.fleet = eligible_devices.fleet
     ), versions AS MATERIALIZED (
         SELECT k.version, k.key IS NULL AS unreadable,
-               CASE WHEN t.min_version IS NULL AND t.max_version IS NULL THEN NULL
-                    WHEN k.key IS NULL THEN 'below_min_version'
+               CASE WHEN k.key IS NULL THEN 'below_min_version'
                     WHEN t.min_version IS NOT NULL AND coalesce(k.key < t.min_key, true) THEN 'below_min_version'
                     WHEN t.max_version IS NOT NULL AND coalesce(k.key > t.max_key, true) THEN 'above_max_version'
                END AS bounds
-          FROM terms t, (SELECT DISTINCT coalesce(d.version, '') AS version FROM ota.device d
-                          WHERE d.fleet = eligible_devices.fleet
-                            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))) v,
+          FROM terms t,
+               LATERAL (SELECT DISTINCT coalesce(d.version, '') AS version FROM ota.device d
+                         WHERE t.bounded AND d.fleet = eligible_devices.fleet
+                           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))) v,
                LATERAL (SELECT v.version, ota.version_key(v.version) AS key OFFSET 0) k
     ), kinds AS MATERIALIZED (
         -- Devices that need a stepping stone are alike when these are; there are none for a release without minVersion.
@@ -46,12 +47,29 @@ BEGIN ATOMIC
     ), stones AS MATERIALIZED (
         SELECT k.version, k.hardware, k.sequence, ota.step_path(w.ways, k.version, k.sequence) AS steps
           FROM kinds k JOIN ways w ON w.hardware = k.hardware
+    ), devices AS (
+        -- Most releases have no bounds: then nothing is looked up for a device.
+        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
+               d.pinned_version, d.quarantined_at, d.failures, NULL::text AS bounds, NULL::boolean AS unreadable, NULL::bigint[] AS steps
+          FROM terms t
+          JOIN ota.device d ON d.fleet = eligible_devices.fleet
+           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+         WHERE NOT t.bounded
+        UNION ALL
+        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
+               d.pinned_version, d.quarantined_at, d.failures, v.bounds, v.unreadable, s.steps
+          FROM terms t
+          JOIN ota.device d ON d.fleet = eligible_devices.fleet
+           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+          LEFT JOIN versions v ON v.version = coalesce(d.version, '')
+          LEFT JOIN stones s ON s.version = d.version AND s.hardware = coalesce(d.hardware, '') AND s.sequence = d.sequence
+         WHERE t.bounded
     ), judged AS (
         -- The first that fits is the answer.
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway,
                nullif(d.attributes ->> 'site', '') AS site,
-               coalesce(d.pinned_version, t.fleet_pin) AS pin, v.unreadable,
-               s.steps, d.quarantined_at, d.failures, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
+               coalesce(d.pinned_version, t.fleet_pin) AS pin, d.unreadable,
+               d.steps, d.quarantined_at, d.failures, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
                CASE WHEN d.version = t.version THEN 'current'
                     WHEN coalesce(d.pinned_version, t.fleet_pin) <> t.version THEN 'pinned'
                     WHEN d.quarantined_at IS NOT NULL THEN 'quarantined'
@@ -59,15 +77,11 @@ BEGIN ATOMIC
                     WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
                     THEN 'wrong_hardware'
                     WHEN d.sequence > 0 AND t.sequence < d.sequence THEN 'old_sequence'
-                    WHEN v.bounds IS NOT NULL AND s.steps IS NULL THEN v.bounds
+                    WHEN d.bounds IS NOT NULL AND d.steps IS NULL THEN d.bounds
                     WHEN t.not_yet THEN 'not_yet'
                     WHEN t.expired THEN 'expired'
                END AS code
-          FROM terms t
-          JOIN ota.device d ON d.fleet = eligible_devices.fleet
-           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
-          LEFT JOIN versions v ON v.version = coalesce(d.version, '')
-          LEFT JOIN stones s ON s.version = d.version AND s.hardware = coalesce(d.hardware, '') AND s.sequence = d.sequence
+          FROM terms t, devices d
     )
     SELECT j.device_id,
            CASE j.code
