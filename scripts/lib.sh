@@ -20,7 +20,7 @@ readonly OTA_PACKAGES_RUN="$OTA_PACKAGES_BUILD libcurl4-openssl-dev
 readonly OTA_PACKAGES_TEST="git clang clang-format clang-tidy llvm libcmocka-dev valgrind shellcheck binutils mosquitto-clients
 	postgresql-15-plpgsql-check postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl python3 python3-pytest python3-pytest-xdist
 	python3-paho-mqtt python3-psycopg2 python3-cryptography rauc squashfs-tools dbus-daemon swupdate cpio
-	spin pgbouncer haproxy"
+	spin pgbouncer haproxy locales"
 
 # What tests/bench/run.sh needs on top of building and running: to measure, to draw, and for the back end that is compared with.
 # shellcheck disable=SC2034
@@ -328,9 +328,29 @@ ota_as_postgres() {
 	fi
 }
 
+# The arguments of initdb for what OTA_PG_LOCALE asks for: nothing or C; icu:LANGUAGE, such as icu:de-DE; or a locale of the C
+# library, such as en_US.UTF-8.  The last one is made in a folder of its own (LOCPATH), as this machine may not have it.
+_ota_locale=()
+_ota_postgres_locale() {
+	local locale=${OTA_PG_LOCALE:-C}
+	case $locale in
+	C) _ota_locale=(--no-locale) ;;
+	icu:?*) _ota_locale=(--locale=C.UTF-8 --locale-provider=icu "--icu-locale=${locale#icu:}") ;;
+	*.UTF-8)
+		export LOCPATH=$OTA_TMP/locale
+		mkdir -p "$LOCPATH"
+		[ -d "$LOCPATH/$locale" ] || localedef -i "${locale%.UTF-8}" -f UTF-8 --no-archive "$LOCPATH/$locale" ||
+			ota_die "OTA_PG_LOCALE=$locale: localedef does not know it; is the package locales installed?"
+		_ota_locale=("--locale=$locale")
+		;;
+	*) ota_die "OTA_PG_LOCALE=$locale: accepted are C, icu:LANGUAGE and a locale such as en_US.UTF-8" ;;
+	esac
+}
+
 # Starts a private cluster below $OTA_TMP that listens on a socket in its own folder only; sets PGHOST, PGPORT, PGUSER and OTA_PG_PID.
+# OTA_PG_LOCALE, see above, and OTA_PG_SETTINGS, a list of NAME=VALUE without blanks in it, make it one like an operator's.
 ota_postgres_start() {
-	local bin dir=$OTA_TMP/postgres who=()
+	local bin dir=$OTA_TMP/postgres who=() settings=() one
 	bin=$(ota_postgres_bin) || ota_die "no PostgreSQL 15 or newer found in /usr/lib/postgresql"
 	mkdir "$dir"
 	if [ "$(id -u)" = 0 ]; then
@@ -342,7 +362,9 @@ ota_postgres_start() {
 	PGPORT=$(ota_free_port)
 	PGUSER=postgres
 	export PGHOST PGPORT PGUSER
-	(cd / && ota_as_postgres "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-locale \
+	_ota_postgres_locale
+	for one in ${OTA_PG_SETTINGS:-}; do settings+=(-c "$one"); done
+	(cd / && ota_as_postgres "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 "${_ota_locale[@]}" \
 		--no-instructions) >"$OTA_TMP/initdb.log" 2>&1 || {
 		cat "$OTA_TMP/initdb.log" >&2
 		ota_die "initdb failed"
@@ -350,7 +372,7 @@ ota_postgres_start() {
 	(
 		cd / || exit
 		exec setpriv "${who[@]}" --pdeathsig INT -- "$bin/postgres" -D "$dir/data" -k "$dir" -p "$PGPORT" \
-			-c listen_addresses= -c max_connections=60 -c timezone=UTC
+			-c listen_addresses= -c max_connections=60 -c timezone=UTC "${settings[@]}"
 	) >"$OTA_TMP/postgres.log" 2>&1 </dev/null &
 	OTA_PG_PID=$!
 	ota_at_exit "ota_stop $OTA_PG_PID INT" # after the brokers that use it

@@ -7,6 +7,9 @@
 \set ON_ERROR_STOP on
 BEGIN;
 SET LOCAL client_min_messages = warning;
+-- As the files are written, whatever the database's or the role's settings are.
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL quote_all_identifiers = off;
 SELECT pg_advisory_xact_lock(hashtext('ota.migrate')) AS locked \gset
 -- Functions refer to each other whatever the order of the files.
 SET LOCAL check_function_bodies = off;
@@ -33,6 +36,10 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 5) AS ota_mi
 SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 6) AS ota_missing \gset
 \if :ota_missing
 \ir migrations/0006_fleet_urls.sql
+\endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 7) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0007_ids_as_bytes.sql
 \endif
 
 \ir functions/000_drop_internal.sql

@@ -6,7 +6,9 @@
 #   --only PART  unit, lint, model, sql, integration, bench, package, fuzz, sanitize or valgrind; may be given several times
 #
 # The last line is "N passed, M failed"; the exit status is 0 only when nothing failed.
-# OTA_TEST_BUILD names another folder for the builds than build-test.
+# OTA_TEST_BUILD names another folder for the builds than build-test.  OTA_PG_LOCALE makes the PostgreSQL clusters of the SQL and
+# integration tests like operators' ones: icu:LANGUAGE, such as icu:de-DE, or a locale of the C library, such as en_US.UTF-8 (else
+# C); OTA_PG_SETTINGS is a list of NAME=VALUE for them.
 # shellcheck disable=SC2317 # the parts are called by name
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -174,8 +176,23 @@ check_functions() {
 	}
 }
 
+# Runs pgTAP files on a cluster of a locale: pgtap name locale [file...]
+pgtap() {
+	local name=$1 locale=$2 from passed failed log=$logs/${1//[ ,]/-}.log
+	shift 2
+	from=$(date +%s.%N)
+	ota_run "$name" "$log" env "OTA_PG_LOCALE=$locale" "$OTA_ROOT/tests/sql/run.sh" "$@" ||
+		grep -E '^ *not ok|^# +|ERROR|Result: FAIL' "$log" | head -n 60 | sed 's/^/        /'
+	passed=$(grep -cE '^ *ok [0-9]+' "$log" || true)
+	failed=$(grep -cE '^ *not ok [0-9]+' "$log" || true)
+	if [ "$failed" = 0 ] && { [ "$passed" = 0 ] || grep -q '^Result: FAIL\|ERROR:' "$log"; }; then
+		failed=1
+	fi
+	result "$name" "$passed" "$failed" "$(ota_since "$from")"
+}
+
 part_sql() {
-	local from passed failed log=$logs/sql.log
+	local from
 	from=$(date +%s.%N)
 	ota_postgres_start
 	if ota_run "SQL: install" "$logs/sql-install.log" make_database ota_sql; then
@@ -192,15 +209,9 @@ part_sql() {
 		show "$logs/sql-check.log"
 		result "SQL functions checked" 0 1 "$(ota_since "$from")"
 	fi
-	from=$(date +%s.%N)
-	ota_run "SQL: pgTAP" "$log" "$OTA_ROOT/tests/sql/run.sh" || grep -E '^ *not ok|^# +|ERROR|Result: FAIL' "$log" |
-		head -n 60 | sed 's/^/        /'
-	passed=$(grep -cE '^ *ok [0-9]+' "$log" || true)
-	failed=$(grep -cE '^ *not ok [0-9]+' "$log" || true)
-	if [ "$failed" = 0 ] && { [ "$passed" = 0 ] || grep -q '^Result: FAIL\|ERROR:' "$log"; }; then
-		failed=1
-	fi
-	result "SQL tests" "$passed" "$failed" "$(ota_since "$from")"
+	pgtap "SQL tests" "${OTA_PG_LOCALE:-C}"
+	# Another order of texts, and other small letters for the large ones, than everything else is tested with.
+	pgtap "SQL tests, Turkish" icu:tr-TR "$OTA_ROOT"/tests/sql/{window,rollout,locks,site,eligibility}_test.sql
 }
 
 # --- integration ----------------------------------------------------------------------------------
@@ -255,6 +266,9 @@ part_integration() {
 	get_brokers
 	build_gcc || return 0
 	integration "integration" gcc "OTA_BROKERS=$brokers" -- -n "$((3 * $(nproc)))"
+	# A few of them where texts are compared as most operators' databases do.
+	integration "integration en_US" gcc "OTA_BROKERS=$(head -n 1 <<<"$brokers")" OTA_PG_LOCALE=en_US.UTF-8 -- -n "$(nproc)" \
+		test_upgrade.py test_rollout.py::test_preview_is_what_then_happens test_control.py::test_every_verb
 }
 
 # --- benchmarks -----------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why *why)
 	return OTA_OK;
 }
 
-/* Settings of the session. */
+/* Settings of the session.  Those that change what statements mean or say are set whatever the database's or the role's are. */
 static enum ota_err prepare(struct pg *pg, struct ota_why *why)
 {
 	/* The server lets go of what we hold (our name, the lead, row locks) soon after we are gone, frozen or cut off.  Not every
@@ -96,6 +96,8 @@ static enum ota_err prepare(struct pg *pg, struct ota_why *why)
 		"SET tcp_user_timeout = '15s'" };
 	enum ota_err err = pg_script(pg,
 		"SET client_min_messages = error; SET datestyle = 'ISO'; SET timezone = 'UTC'; "
+		"SET intervalstyle = 'postgres'; SET standard_conforming_strings = on; "
+		"SET default_transaction_isolation = 'read committed'; SET quote_all_identifiers = off; "
 		"SET statement_timeout = '55s'; SET lock_timeout = '20s'; "
 		"SET idle_in_transaction_session_timeout = '20s'; SET jit = off",
 		why);
@@ -240,7 +242,9 @@ static enum ota_err classify(struct pg *pg, const PGresult *result, struct ota_w
 	if (strncmp(state, "40", 2) == 0 || strcmp(state, "55P03") == 0) {
 		return OTA_ERR_CONFLICT;
 	}
-	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) {
+	/* 0A000: a database without an encoding (SQL_ASCII) cannot say what these bytes are in UTF-8. */
+	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0
+		|| strcmp(state, "0A000") == 0) {
 		return OTA_ERR_INVALID;
 	}
 	if (strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) {

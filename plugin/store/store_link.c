@@ -295,6 +295,18 @@ static enum ota_err know_database(struct store *store, struct ota_why *why)
 	return err;
 }
 
+/* What cannot be stored is left out, one event at a time; who runs such a database is to know it before. */
+static void look_at_encoding(struct store *store)
+{
+	const char *encoding = PQparameterStatus(store->pg.connection, "server_encoding");
+
+	if (encoding && strcmp(encoding, "UTF8") != 0) {
+		logring_printf(store->log, LOG_LEVEL_WARNING,
+			"the database's encoding is %s, not UTF8: a report with a character that it does not have cannot be stored",
+			encoding);
+	}
+}
+
 enum ota_err link_connect(struct store *store, struct ota_why *why)
 {
 	enum ota_err err =
@@ -322,6 +334,7 @@ enum ota_err link_connect(struct store *store, struct ota_why *why)
 	if (err) {
 		return err;
 	}
+	look_at_encoding(store);
 	store->eager = true;
 	store->claims_at = 0;
 	store->pass_at = 0;

@@ -8,7 +8,7 @@ BEGIN
     IF value IS NULL OR value = '' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('the %s is missing', what),
             HINT = format('Give the name of a %s: 1 to 128 bytes.', what);
-    ELSIF octet_length(value) > 128 OR value ~ '[/+#[:cntrl:]]' OR value ~ '^\$' THEN
+    ELSIF octet_length(value) > 128 OR value ~ '[/+#[:cntrl:]]' OR value ~ '^[$]' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('"%s" cannot name a %s', left(value, 140), what),
             HINT = 'A name has 1 to 128 bytes without /, +, # and control characters, and does not begin with $: it is a level of MQTT topics.';
     END IF;

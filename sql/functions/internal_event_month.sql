@@ -2,14 +2,14 @@
 
 CREATE OR REPLACE FUNCTION ota.event_parts()
 RETURNS TABLE (name text, since timestamptz, until timestamptz)
-LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = ota, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC' AS $$
     -- The partitions of ota.event with their bounds; the one for everything else is not among them.  since null: from the beginning.
     SELECT c.relname::text,
            nullif(b.bound[1], 'MINVALUE')::timestamptz, b.bound[2]::timestamptz
       FROM pg_inherits i
       JOIN pg_class c ON c.oid = i.inhrelid,
            LATERAL (SELECT regexp_match(replace(pg_get_expr(c.relpartbound, c.oid), '''', ''),
-                               '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS bound) b
+                               '^FOR VALUES FROM [(](.*)[)] TO [(](.*)[)]$') AS bound) b
      WHERE i.inhparent = 'ota.event'::regclass AND b.bound IS NOT NULL;
 $$;
 COMMENT ON FUNCTION ota.event_parts() IS 'Internal: the partitions of the audit log and their times';

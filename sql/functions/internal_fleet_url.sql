@@ -8,7 +8,7 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
     SELECT CASE
         WHEN p.path !~ '^/' THEN 'the manifest''s URL has no path'
         WHEN p.path ~ '[?#]' THEN 'the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL'
-        WHEN p.path ~ '/(\.|%2[eE]){1,2}(/|$)' THEN 'the path of the manifest''s URL has a segment "." or ".."'
+        WHEN p.path ~ '/([.]|%2[eE]){1,2}(/|$)' THEN 'the path of the manifest''s URL has a segment "." or ".."'
         WHEN f.url_credential IS NOT NULL AND p.path ~ '%(?![0-9A-Fa-f]{2})'
         THEN 'the path of the manifest''s URL has a ''%'' without two hex digits' END
       FROM ota.fleet f CROSS JOIN LATERAL (SELECT substring(i_url FROM '://[^/?#]*(.*)$') AS path) p

@@ -15,7 +15,7 @@ BEGIN
     IF r.sequence IS NOT NULL AND r.sequence NOT BETWEEN 1 AND 9007199254740991 THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('sequence %s is out of range', r.sequence),
             HINT = 'Accepted is an integer from 1 to 9007199254740991 that is above the sequences of earlier releases.';
-    ELSIF r.url IS NULL OR octet_length(r.url) > 2048 OR r.url !~ '^https?://[^][/?#:@"<>\\^`{|}[:space:]][^"<>\\^`{|}[:space:]]*$'
+    ELSIF r.url IS NULL OR octet_length(r.url) > 2048 OR r.url COLLATE "C" !~ E'^https?://[^][/?#:@"<>\\\\^`{|}[:space:]][^"<>\\\\^`{|}[:space:]]*$'
         OR r.url ~ '[^!-~]' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = CASE WHEN r.url IS NULL THEN 'the url is missing'
                 ELSE format('url "%s" is not acceptable', left(r.url, 200)) END,
@@ -99,7 +99,7 @@ BEGIN
     IF NOT manifest ? member THEN
         RETURN NULL;
     ELSIF jsonb_typeof(manifest -> member) = 'string'
-        AND manifest ->> member ~* '^[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})$' THEN
+        AND manifest ->> member ~* '^[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})$' THEN
         BEGIN
             moment := (manifest ->> member)::timestamptz;
         EXCEPTION WHEN data_exception THEN

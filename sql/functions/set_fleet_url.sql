@@ -25,7 +25,7 @@ BEGIN
     IF coalesce(wanted, '') = '' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'the template is missing',
             HINT = 'Give one such as https://firmware.s3.eu-central-1.amazonaws.com{path}; ota.clear_fleet_url takes it away.';
-    ELSIF octet_length(wanted) > 512 OR parts IS NULL OR octet_length(parts[1]) > 253 OR parts[2]::integer > 65535 OR parts[3] ~ '/\.{1,2}(/|$)' THEN
+    ELSIF octet_length(wanted) > 512 OR parts IS NULL OR octet_length(parts[1]) > 253 OR parts[2]::integer > 65535 OR parts[3] ~ '/[.]{1,2}(/|$)' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('template "%s" is not acceptable', left(wanted, 200)),
             HINT = 'Accepted is https://host[:port][/prefix]{path}, or http://, at most 512 bytes, with a lower-case host name; {path} begins with a ''/''.';
     ELSIF octet_length(named) > 64 OR named !~ '^[A-Za-z0-9._-]+$' THEN

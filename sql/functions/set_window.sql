@@ -17,7 +17,7 @@ BEGIN
         SELECT d.n INTO number
           FROM unnest(ARRAY['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
                WITH ORDINALITY AS d (day, n)
-         WHERE lower(btrim(name)) IN (d.day, left(d.day, 3));
+         WHERE lower(btrim(name) COLLATE "C") IN (d.day, left(d.day, 3));
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = coalesce('"' || left(name, 40) || '" is not a day', 'a day is null'),
                 HINT = 'Accepted are mon, tue, wed, thu, fri, sat and sun, or the full English names.';
@@ -41,9 +41,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'the time zone is missing',
             HINT = 'Give a name such as Europe/Berlin or UTC; pg_timezone_names lists them.';
     END IF;
-    SELECT n.name INTO name FROM pg_timezone_names n WHERE lower(n.name) = lower(btrim(check_timezone.timezone));
-    IF NOT FOUND OR lower(name) IN ('localtime', 'posixrules', 'factory')
-        OR upper(name) NOT IN ('UTC', 'GMT') AND EXISTS (SELECT FROM pg_timezone_abbrevs a WHERE a.abbrev = upper(name)) THEN
+    SELECT n.name INTO name FROM pg_timezone_names n
+     WHERE lower(n.name COLLATE "C") = lower(btrim(check_timezone.timezone) COLLATE "C");
+    IF NOT FOUND OR lower(name COLLATE "C") IN ('localtime', 'posixrules', 'factory')
+        OR upper(name COLLATE "C") NOT IN ('UTC', 'GMT') AND EXISTS (SELECT FROM pg_timezone_abbrevs a WHERE a.abbrev = upper(name COLLATE "C")) THEN
         RAISE EXCEPTION USING ERRCODE = '22023',
             MESSAGE = format('"%s" is not a time zone with a place', left(check_timezone.timezone, 80)),
             HINT = 'Accepted are names such as Europe/Berlin, and UTC; pg_timezone_names lists them. An abbreviation knows no daylight saving.';

@@ -4,6 +4,8 @@ OTA_BUILD_DIR   the build tree with mosquitto_ota.so (else <repository>/build)
 OTA_BROKERS     lines "version<TAB>command", as tests/brokers.sh --plain prints (else the installed broker alone)
 OTA_PRELOAD     a library to preload into the broker (libasan, for a build with sanitizers)
 OTA_VALGRIND    not empty: run the broker under valgrind
+OTA_PG_LOCALE   of the PostgreSQL clusters: C (else), icu:LANGUAGE such as icu:de-DE, or a locale of the C library such as en_US.UTF-8
+OTA_PG_SETTINGS their settings, a list of NAME=VALUE without blanks in it
 OTA_TIME_FACTOR waits are this many times longer
 """
 

@@ -23,6 +23,9 @@ INSERT INTO refusal VALUES
     ('''f'', ''UTC'', ''{mon}'', ''01:00'', ''01:00''', '22023', 'the window opens and closes at 01:00:00'),
     ('''f'', ''UTC'', ''{mon}'', ''24:00'', ''01:00''', '22023', 'the window opens at 24:00');
 SELECT throws_ok(format('SELECT ota.set_window(%s)', given), code, message, message) FROM refusal;
+-- Whatever the database's language makes of a large I.
+SELECT is(ota.window_days('{FRI,Friday,SATURDAY,mon}'), '{1,5,6}', 'days in any letters');
+SELECT is(ota.check_timezone('AMERICA/ARGENTINA/RIO_GALLEGOS'), 'America/Argentina/Rio_Gallegos', 'a time zone in any letters');
 SELECT throws_ok(format('SELECT ota.clear_windows(%s)', given), code, message, 'clear: ' || message) FROM (VALUES
     ('NULL', '22023', 'the fleet is missing'), ('''#''', '22023', '"#" cannot name a fleet'),
     ('''nowhere''', 'P0002', 'there is no fleet "nowhere"')) AS c (given, code, message);

@@ -61,7 +61,7 @@ OTA_MUST_USE enum ota_err pg_conninfo_check(const char *conninfo, struct ota_why
 /*
  * Run one statement with text parameters (NULL: null).  *result is set on OTA_OK only; free it with PQclear; `result` may be NULL.
  * Errors: OTA_ERR_UNAVAILABLE connection lost or not there; OTA_ERR_TIMEOUT; OTA_ERR_CONFLICT serialization failure or
- * deadlock: try again; OTA_ERR_INVALID bad data (SQLSTATE class 22 and 23); OTA_ERR_STATE anything else.
+ * deadlock: try again; OTA_ERR_INVALID bad data (SQLSTATE class 22 and 23, and 0A000); OTA_ERR_STATE anything else.
  */
 OTA_MUST_USE enum ota_err pg_exec(struct pg *pg, const char *sql, int count,
 	const char *const *values, PGresult **result, struct ota_why *why);

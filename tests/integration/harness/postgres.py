@@ -24,18 +24,37 @@ def _bin_dir():
     return max(versions)[1]
 
 
+def _locale(wanted, folder):
+    """initdb's arguments and the environment for what OTA_PG_LOCALE asks for, as scripts/lib.sh reads it."""
+    if wanted in ("", "C"):
+        return ["--no-locale"], {}
+    if wanted.startswith("icu:"):
+        return ["--locale=C.UTF-8", "--locale-provider=icu", f"--icu-locale={wanted[4:]}"], {}
+    name, dot, charset = wanted.partition(".")
+    assert (dot, charset) == (".", "UTF-8"), f"OTA_PG_LOCALE={wanted}: accepted are C, icu:LANGUAGE and a locale such as en_US.UTF-8"
+    if not (folder / wanted).exists():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        subprocess.run(["localedef", "-i", name, "-f", "UTF-8", "--no-archive", folder / wanted], check=True)
+    return [f"--locale={wanted}"], {"LOCPATH": str(folder)}
+
+
 class Postgres:
-    """One cluster, on a socket in its own folder only.
+    """One cluster, on a socket in its own folder only.  OTA_PG_LOCALE and OTA_PG_SETTINGS say what it is like, see conftest.py.
 
     Without `to_disk` nothing waits for the disk: what was committed survives every end of PostgreSQL's processes, as the kernel has
     it, and the machine's end is no test.
     """
 
-    def __init__(self, folder, to_disk=True):
+    def __init__(self, folder, to_disk=True, locale=None):
         self.bin = _bin_dir()
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(mode=0o700)
         self._settings = [] if to_disk else ["-c", "fsync=off"]
+        self._settings += [word for one in os.environ.get("OTA_PG_SETTINGS", "").split() for word in ("-c", one)]
+        wanted = os.environ.get("OTA_PG_LOCALE", "") if locale is None else locale
+        how, environment = _locale(wanted, self.folder.parent / "locale")
+        self._environment = {**os.environ, **environment}
         self.port = 5432  # names the socket; nothing listens on TCP
         self._identity = {}
         if os.geteuid() == 0:  # PostgreSQL refuses root
@@ -47,11 +66,11 @@ class Postgres:
         self.process = None
         self._names = itertools.count(1)
         self._run("initdb", "-D", self.folder / "data", "-U", "postgres", "-A", "trust",
-                  "-E", "UTF8", "--no-locale", "--no-sync")
+                  "-E", "UTF8", *how, "--no-sync")
 
     def _run(self, program, *arguments):
         done = subprocess.run([self.bin / program, *arguments], cwd="/", stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, **self._identity)
+                              stderr=subprocess.STDOUT, env=self._environment, **self._identity)
         assert done.returncode == 0, done.stdout.decode()
 
     def start(self):
@@ -59,7 +78,7 @@ class Postgres:
         self.process = subprocess.Popen(
             [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-p", str(self.port),
              "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "timezone=UTC", *self._settings],
-            cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd="/", env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             preexec_fn=die_with_parent(signal.SIGINT), **self._identity)
         log.close()
         wait_for(lambda: self.ready() or self.process.poll() is not None, 30, "PostgreSQL accepts connections")
@@ -92,6 +111,13 @@ class Postgres:
         name = f"ota_{next(self._names)}"
         with Database(self, "postgres") as admin:
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return Database(self, name)
+
+    def create_like(self, how):
+        """An empty database with an encoding, a collation or the like of its own."""
+        name = f"ota_{next(self._names)}"
+        with Database(self, "postgres") as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 {how}")
         return Database(self, name)
 
     def drop_database(self, database):
