@@ -159,6 +159,9 @@ __attribute__((noinline)) static int check_closer(
 		candidates = policy_narrow(&gate->policy, check->topic, candidates);
 	}
 	if (candidates == 0) {
+		if (check->access == MOSQ_ACL_READ) { /* comes here while notices wait */
+			window_other(&gate->deliver.window);
+		}
 		return check->access == MOSQ_ACL_SUBSCRIBE ? check_shared(gate, check) : gate->others;
 	}
 	return check_ours(gate, check, candidates);

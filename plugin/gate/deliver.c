@@ -426,20 +426,25 @@ static void take(struct gate *gate, struct change *change)
 	change_free(change);
 }
 
-/* The next window, as soon as the present one is over: the later it comes, the more it may do. */
-static void renew_window(struct deliver *deliver, int64_t now_us)
+/* While something waits, others' messages and deliveries come to the longer ways of report.c and access.c, which count them. */
+static void watch(struct gate *gate, int64_t now_us)
 {
-	int64_t passed_us = now_us - deliver->window_us;
+	const bool waits = gate->deliver.waiting != NULL;
 
-	if (passed_us < DELIVER_WINDOW_US) {
+	if (waits == gate->deliver.window.watched) {
 		return;
 	}
-	if (passed_us > DELIVER_WINDOW_LATE_US) {
-		passed_us = DELIVER_WINDOW_LATE_US;
-	}
-	deliver->window_us = now_us;
-	deliver->window_work_us = passed_us * DELIVER_WINDOW_WORK_US / DELIVER_WINDOW_US;
-	deliver->window_notices = passed_us * DELIVER_WINDOW_NOTICES / DELIVER_WINDOW_US;
+	window_watch(&gate->deliver.window, waits, now_us);
+	gate->attentive = waits || gate->tick_dead;
+	gate->closer = waits ? gate->closer | MOSQ_ACL_READ : gate->closer & ~MOSQ_ACL_READ;
+}
+
+bool deliver_eager(const struct gate *gate)
+{
+	/* Held they come with the other work, every 10 ms. */
+	return !gate->deliver.window.held && !gate->tick_dead
+		&& (gate->deliver.waiting != NULL
+			|| atomic_load_explicit(gate->changes_waiting, memory_order_relaxed) != 0);
 }
 
 void deliver_work(struct gate *gate)
@@ -449,9 +454,9 @@ void deliver_work(struct gate *gate)
 	int64_t now_us = began_us;
 	struct change *change;
 
-	renew_window(deliver, began_us);
+	window_renew(&deliver->window, began_us, !gate->tick_dead);
 	for (int i = 0; i < DELIVER_TAKE_MAX && deliver->waiting_count < DELIVER_WAITING_MAX
-		 && now_us - began_us < DELIVER_WINDOW_WORK_US / 2;
+		 && now_us - began_us < WINDOW_WORK_US / 2;
 		 i++) {
 		change = queue_pop(gate->links.changes);
 		if (change == NULL) {
@@ -461,15 +466,16 @@ void deliver_work(struct gate *gate)
 		now_us = gate->clock.mono_us();
 	}
 	again_work(gate);
-	while (deliver->waiting != NULL && deliver->window_notices > 0
-		&& now_us - began_us < deliver->window_work_us) {
+	while (deliver->waiting != NULL && deliver->window.notices > 0
+		&& now_us - began_us < deliver->window.work_us) {
 		struct deliver_waiting *first = deliver->waiting;
 		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
 														: recall(gate, first->change);
 
-		deliver->window_notices -= sent ? 1 : 0;
+		deliver->window.notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);
 		now_us = gate->clock.mono_us();
 	}
-	deliver->window_work_us -= now_us - began_us;
+	deliver->window.work_us -= now_us - began_us;
+	watch(gate, now_us);
 }

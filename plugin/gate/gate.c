@@ -47,19 +47,32 @@ static inline bool has_work(const struct gate *gate)
 		!= 0;
 }
 
+/* 2.1: no tick before so many milliseconds; 0: with each turn of its loop. */
+static long next_ms(const struct gate *gate)
+{
+	const struct window *window = &gate->deliver.window;
+	/* Also a moment later: the next page of offers may be on its way. */
+	const bool telling = window->watched || gate->worked_us - window->look_us < WINDOW_BELIEVED_US;
+
+	if (telling && !window->held) {
+		return 0;
+	}
+	return telling || blocks_busy(gate->blocks) ? TICK_BUSY_MS : TICK_IDLE_MS;
+}
+
 __attribute__((noinline)) static int tick_with_work(
 	struct gate *gate, struct mosquitto_evt_tick *tick)
 {
 	gate->ticked = true; /* the first tick comes here */
 	gate->tick_dead = false;
+	gate->attentive = gate->deliver.window.watched;
 	gate_work(gate);
 	if (blocks_busy(gate->blocks)) {
 		blocks_work(gate);
 	}
 	/* Milliseconds in 2.1, in the slot that 2.0 calls next_ns and ignores. */
 	if (gate->modern) {
-		tick->next_ns = gate->deliver.waiting_count > 0 || blocks_busy(gate->blocks) ? TICK_BUSY_MS
-																					 : TICK_IDLE_MS;
+		tick->next_ns = next_ms(gate);
 	}
 	return MOSQ_ERR_SUCCESS;
 }
@@ -139,6 +152,9 @@ void gate_work(struct gate *gate)
 	int64_t coarse_us = gate->clock.coarse_us();
 
 	if (coarse_us - gate->worked_us < WORK_EVERY_US) {
+		if (deliver_eager(gate)) {
+			deliver_work(gate);
+		}
 		return;
 	}
 	gate->worked_us = coarse_us;

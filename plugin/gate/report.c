@@ -202,6 +202,7 @@ static void miss_tick(struct gate *gate)
 		gate->first_report_us = now_us == 0 ? 1 : now_us;
 	} else if (now_us - gate->first_report_us >= TICK_PATIENCE_US) {
 		gate->tick_dead = true;
+		gate->attentive = true;
 		gate_log(MOSQ_LOG_ERR,
 			"the broker never calls the tick (per_listener_settings before Mosquitto 2.0.15): notices go "
 			"out only while messages come in; use a newer broker or do without per_listener_settings");
@@ -221,6 +222,7 @@ __attribute__((noinline)) static int take_ours(
 		gate_work(gate);
 	}
 	if (candidates == 0) {
+		window_other(&gate->deliver.window);
 		return MOSQ_ERR_SUCCESS;
 	}
 	candidates = policy_narrow(&gate->policy, message->topic, candidates);
@@ -258,7 +260,7 @@ int report_on_message(int event, void *data, void *userdata)
 	(void)event;
 
 	if (candidates == 0
-		&& !gate->tick_dead) { /* without a stack frame: nearly all messages are others' */
+		&& !gate->attentive) { /* without a stack frame: nearly all messages are others' */
 		return MOSQ_ERR_SUCCESS;
 	}
 	return take_ours(gate, message, candidates);

@@ -13,6 +13,7 @@
 
 #include "ota/base/table.h"
 #include "ota/gate/told.h"
+#include "ota/gate/window.h"
 #include "ota/wire/change.h"
 #include "ota/wire/notice.h"
 
@@ -22,14 +23,7 @@ struct session;
 enum {
 	DELIVER_WAITING_MAX = 16384, /* offers and recalls taken from the queue and not yet handled */
 	DELIVER_TAKE_MAX = 2048,     /* changes taken per round */
-	DELIVER_WINDOW_US = 20000,   /* pacing: in each window ... */
-	/* ... at most so many messages; each costs the broker about 25 us until it is written ... */
-	DELIVER_WINDOW_NOTICES = 500,
-	/* ... and so much work here, which keeps PINGREQ answered within 100 ms. */
-	DELIVER_WINDOW_WORK_US = 4000,
-	/* An idle broker ticks every 100 ms only: a window that comes late may do the work of up to so long. */
-	DELIVER_WINDOW_LATE_US = 60000,
-	DELIVER_LATE_MS = 10000, /* a notice may be this late, for clocks that differ */
+	DELIVER_LATE_MS = 10000,     /* a notice may be this late, for clocks that differ */
 };
 
 /* A verified release, and the part of its notices that all devices share. */
@@ -58,15 +52,15 @@ struct deliver {
 	struct told told;
 	struct deliver_waiting *waiting;
 	size_t waiting_count;
-	int64_t window_us;      /* when the present window began */
-	int64_t window_work_us; /* what is left in it, of work ... */
-	int64_t window_notices; /* ... and of messages */
+	struct window window;
 };
 
 void deliver_clear(struct deliver *deliver);
 
 /* Take changes from the queue, then send what the pacing allows. */
 void deliver_work(struct gate *gate);
+/* Is it worth calling before the next round of gate_work()? */
+OTA_MUST_USE bool deliver_eager(const struct gate *gate);
 
 /*
  * Is this payload, byte for byte, the outstanding notice of the device, of a live rollout and a valid release and in time, or

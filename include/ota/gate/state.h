@@ -62,9 +62,10 @@ struct gate {
 	struct policy policy;
 	int others; /* the answer for topics that are not ours */
 	int watched; /* accesses that may show a kept session, as bits; 0 on 2.1, which has the CONNECT event */
-	int closer; /* accesses that take more than a look at the topic, as bits: those and subscribing */
+	int closer; /* accesses that take more than a look at the topic, as bits: those, subscribing, and deliveries while notices wait */
 	bool modern;
 	bool tick_dead; /* no tick comes: the other callbacks do its work */
+	bool attentive; /* take_ours() in report.c wants to see every message */
 	bool ticked;
 	bool gathered; /* events may wait for emit_flush() */
 	unsigned ticks;

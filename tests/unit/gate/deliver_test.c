@@ -325,57 +325,6 @@ static void test_topic_choice(void **state)
 	fixture_free(f);
 }
 
-static void test_pacing(void **state)
-{
-	enum {
-		DEVICES = 3000
-	};
-	static struct mosquitto clients[DEVICES];
-	static char ids[DEVICES][16];
-	struct mosquitto any = { .id = "d0", .protocol_version = 4, .clean_session = true };
-	struct fixture *f = fixture_ready(&any);
-	(void)state;
-
-	for (int i = 0; i < DEVICES; i++) {
-		snprintf(ids[i], sizeof(ids[i]), "p%d", i);
-		clients[i] = (struct mosquitto){ .id = ids[i], .clean_session = true };
-		fixture_subscribe(&clients[i], "fleet/north/ota/available");
-	}
-	fixture_tick(50);
-	assert_int_equal(fake_publishes(), 0);
-	for (int i = 0; i < DEVICES; i++) {
-		push(f, new_offer(ids[i], 1));
-	}
-	/* Whatever went unused before, a window that comes late may do three times as much and not more. */
-	fixture_mono_us += 500000;
-	fixture_tick(0);
-	for (int i = 0; i < 1999; i++) { /* 20 ms of busy ticks, in one window */
-		fixture_mono_us += 10;
-		fixture_tick(0);
-	}
-	assert_int_equal(fake_publishes(), 3 * DELIVER_WINDOW_NOTICES);
-	fixture_mono_us += 10;
-	fixture_tick(0);
-	assert_int_equal(fake_publishes(), 4 * DELIVER_WINDOW_NOTICES);
-	fixture_tick(30);
-	assert_int_equal(fake_publishes(), 5 * DELIVER_WINDOW_NOTICES + DELIVER_WINDOW_NOTICES / 2);
-	fixture_tick(100);
-	assert_int_equal(fake_publishes(), DEVICES);
-
-	/* Slow work ends a window early: 1 ms a look at the clock. */
-	fake_forget_publishes();
-	for (int i = 0; i < 100; i++) {
-		push(f, new_offer(ids[i], 2));
-	}
-	fixture_step_us = 1000;
-	fixture_tick(40);
-	assert_in_range(fake_publishes(), 1, 8);
-	fixture_step_us = 0;
-	fixture_tick(40);
-	assert_int_equal(fake_publishes(), 100);
-	fixture_free(f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,7 +337,6 @@ int main(void)
 		cmocka_unit_test(test_recall_owed),
 		cmocka_unit_test(test_recalls_bounded),
 		cmocka_unit_test(test_topic_choice),
-		cmocka_unit_test(test_pacing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
