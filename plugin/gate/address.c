@@ -17,7 +17,7 @@ enum ota_err address_make(struct gate *gate, const struct change *offer,
 	const struct manifest *manifest, struct address *address)
 {
 	struct fleet_url *fleet = fleet_urls_find(gate->urls, offer->fleet);
-	const int64_t now_us = gate->clock.mono_us();
+	int64_t now_us;
 	enum ota_err err;
 
 	address->url = NULL;
@@ -28,7 +28,10 @@ enum ota_err address_make(struct gate *gate, const struct change *offer,
 		address->made, &address->why);
 	if (err == OTA_OK) {
 		address->url = address->made;
-	} else if (gate->url_logged_us == 0 || now_us - gate->url_logged_us >= LOG_EVERY_US) {
+		return OTA_OK;
+	}
+	now_us = gate->clock.mono_us();
+	if (gate->url_logged_us == 0 || now_us - gate->url_logged_us >= LOG_EVERY_US) {
 		gate->url_logged_us = now_us;
 		gate_log(MOSQ_LOG_ERR, "release %s is not told to fleet %s, no URL can be made: %s",
 			manifest->terms.version, offer->fleet, address->why.text);

@@ -55,19 +55,18 @@ static void drop_rollout(struct deliver *deliver, struct deliver_rollout *entry)
 	free(entry);
 }
 
-static void drop_waiting(struct deliver *deliver, struct deliver_waiting *waiting)
+static void drop_waiting(struct deliver *deliver, struct change *waiting)
 {
 	DL_DELETE(deliver->waiting, waiting);
 	deliver->waiting_count--;
-	change_free(waiting->change);
-	free(waiting);
+	change_free(waiting);
 }
 
 void deliver_clear(struct deliver *deliver)
 {
 	struct deliver_release *release = deliver->releases;
 	struct deliver_rollout *rollout = deliver->live;
-	struct deliver_waiting *waiting = deliver->waiting;
+	struct change *waiting = deliver->waiting;
 
 	/* The tables go, the entries are still chained. */
 	HASH_CLEAR(hh, deliver->releases);
@@ -87,10 +86,9 @@ void deliver_clear(struct deliver *deliver)
 		rollout = next;
 	}
 	while (waiting != NULL) {
-		struct deliver_waiting *next = waiting->next;
+		struct change *next = waiting->next;
 
-		change_free(waiting->change);
-		free(waiting);
+		change_free(waiting);
 		waiting = next;
 	}
 	told_clear(&deliver->told);
@@ -208,7 +206,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 	const struct deliver_release *release = deliver_release_of(&gate->deliver, offer->release_id);
 	const struct told_notice *told = told_notice_of(&gate->deliver.told, offer->device);
 	const struct notice *notice = NULL;
-	struct address address;
+	struct address *address = &gate->address;
 	enum ota_err err;
 
 	if (!may_be_told(gate, offer, session, listening, release)) {
@@ -219,12 +217,12 @@ static bool offer(struct gate *gate, const struct change *offer)
 		&& told->session == session->number) {
 		return false;
 	}
-	if (address_make(gate, offer, release->release->manifest, &address) != OTA_OK) {
+	if (address_make(gate, offer, release->release->manifest, address) != OTA_OK) {
 		deliver_undelivered(
-			gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address.why.text);
+			gate, offer, session, REPORT_IDLE, EVENT_URL_NOT_MADE, address->why.text);
 		return false;
 	}
-	err = notice_render(release->notice, address.url, offer->rollout, offer->attempt, offer->stage,
+	err = notice_render(release->notice, address->url, offer->rollout, offer->attempt, offer->stage,
 		offer->deadline_ms, &notice);
 	if (err == OTA_OK) {
 		err = again_note(gate, offer, session);
@@ -356,14 +354,11 @@ static void take_rollout(struct gate *gate, const struct change *change)
 
 void deliver_wait(struct deliver *deliver, struct change *change)
 {
-	struct deliver_waiting *waiting = change->device == NULL ? NULL : calloc(1, sizeof(*waiting));
-
-	if (waiting == NULL) {
+	if (change->device == NULL) {
 		change_free(change); /* the deadline of the device's update ends it */
 		return;
 	}
-	waiting->change = change;
-	DL_APPEND(deliver->waiting, waiting);
+	DL_APPEND(deliver->waiting, change);
 	deliver->waiting_count++;
 }
 
@@ -468,9 +463,8 @@ void deliver_work(struct gate *gate)
 	again_work(gate);
 	while (deliver->waiting != NULL && deliver->window.notices > 0
 		&& now_us - began_us < deliver->window.work_us) {
-		struct deliver_waiting *first = deliver->waiting;
-		bool sent = first->change->kind == CHANGE_OFFER ? offer(gate, first->change)
-														: recall(gate, first->change);
+		struct change *first = deliver->waiting;
+		bool sent = first->kind == CHANGE_OFFER ? offer(gate, first) : recall(gate, first);
 
 		deliver->window.notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);

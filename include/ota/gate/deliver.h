@@ -41,16 +41,11 @@ struct deliver_rollout {
 	UT_hash_handle hh;
 };
 
-struct deliver_waiting {
-	struct change *change;
-	struct deliver_waiting *prev, *next;
-};
-
 struct deliver {
 	struct deliver_release *releases;
 	struct deliver_rollout *live;
 	struct told told;
-	struct deliver_waiting *waiting;
+	struct change *waiting; /* in their order, owned */
 	size_t waiting_count;
 	struct window window;
 };

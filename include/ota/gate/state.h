@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ota/gate/address.h"
 #include "ota/gate/again.h"
 #include "ota/gate/blocks.h"
 #include "ota/gate/compat.h"
@@ -87,7 +88,9 @@ struct gate {
 	struct via via;
 	struct blocks *blocks;   /* NULL: no images are served in blocks */
 	struct fleet_urls *urls; /* NULL: none */
-	int64_t url_logged_us;   /* 0: never */
+	struct address
+		address; /* of the notice being made: on the stack it would be cleared each time */
+	int64_t url_logged_us; /* 0: never */
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];
 	struct limit_kept limits; /* of reports, of clients that are away */

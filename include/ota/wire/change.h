@@ -56,9 +56,10 @@ struct change {
 	bool again;       /* OFFER: told before, told again while the database is away */
 	bool live;   /* ROLLOUT: notices of it may be delivered; DATABASE: connected; UPDATING: it is */
 	bool serves; /* ROLLOUT: devices that were told of it may go on with their updates */
-	int64_t value;           /* METRIC; UPDATING: the number of the session that asked */
-	struct release *release; /* RELEASE: owned by the change until taken (set to NULL) */
-	struct fleet_urls *urls; /* URLS: the same */
+	int64_t value;              /* METRIC; UPDATING: the number of the session that asked */
+	struct release *release;    /* RELEASE: owned by the change until taken (set to NULL) */
+	struct fleet_urls *urls;    /* URLS: the same */
+	struct change *prev, *next; /* among those that wait in the gate */
 };
 
 /* A zeroed change of this kind, the caller's until it is queued; NULL: no memory. */
