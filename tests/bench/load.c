@@ -10,8 +10,8 @@
  * load turns PORT SUBSCRIBERS MESSAGES QOS WINDOW TOPIC PAYLOAD
  *     like relay, MESSAGES for each line on standard input, which is answered by a line; ends with its input.  The sessions stay.
  * load listen PORT CLIENTS 1 QOS 1 TOPIC -
- *     CLIENTS connections, each subscribed to TOPIC of its own; prints {"ready": seconds that took} on a line, then waits until each of
- *     them has a message.  Ends when told on standard input, too.
+ *     CLIENTS connections, each subscribed to TOPIC of its own; prints {"ready": seconds that took}, then waits until each has a message
+ *     ("bins": how many in each 10 ms) or it is told on standard input.
  *
  * With LOAD_STAY in the environment all stay connected after the result was printed, until standard input ends.
  *
@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arrivals.h"
 #include "packet.h"
 
 enum {
@@ -360,8 +361,8 @@ static bool next_line(void)
 /* Until each has been told; the processor time of this program must not count, so it looks at nothing else. */
 static int listen_all(struct load *load, double began)
 {
+	static struct arrivals arrivals;
 	struct epoll_event told = { .events = EPOLLIN, .data.ptr = NULL };
-	struct timespec wall;
 
 	printf("{\"ready\":%.6f}\n", now() - began);
 	fflush(stdout);
@@ -369,10 +370,11 @@ static int listen_all(struct load *load, double began)
 		&told); /* a file cannot be waited for, and says nothing */
 	while (load->hearing < load->count && !load->told) {
 		turn(load);
+		arrivals_note(&arrivals, load->hearing);
 	}
-	clock_gettime(CLOCK_REALTIME, &wall);
-	printf("{\"heard\":%lld,\"received\":%lld,\"last\":%.6f}\n", (long long)load->hearing,
-		(long long)load->received, (double)wall.tv_sec + (double)wall.tv_nsec / 1e9);
+	printf(
+		"{\"heard\":%lld,\"received\":%lld,", (long long)load->hearing, (long long)load->received);
+	arrivals_print(&arrivals);
 	fflush(stdout);
 	if (getenv("LOAD_STAY") != NULL && !load->told) {
 		(void)epoll_ctl(load->epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);

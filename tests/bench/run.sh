@@ -40,7 +40,7 @@ ota_install $packages
 # shellcheck disable=SC2317 # called by name
 build() {
 	cmake -S "$OTA_ROOT" -B "$OTA_BUILD_DIR" -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
-		cmake --build "$OTA_BUILD_DIR" -j "$(nproc)" --target mosquitto_ota mosquitto_ota_fleet load ping steady fetch harm_model empty_acl heap policy_bench notice_bench
+		cmake --build "$OTA_BUILD_DIR" -j "$(nproc)" --target mosquitto_ota mosquitto_ota_fleet load ping steady fetch harm_model empty_acl heap policy_bench notice_bench offers
 }
 
 if [ -z "${OTA_BUILD_DIR:-}" ] && [ -z "$draw" ]; then

@@ -1,10 +1,17 @@
-"""A stage opens for many connected devices: how long until the last of them is told, and what others feel meanwhile."""
+"""A stage opens for many connected devices: how long until the last of them is told, and what others feel meanwhile.
 
+The broker alone (offers.c): the same with a store that has nothing but offers, so that neither PostgreSQL nor its processor time is in it.
+"""
+
+import contextlib
 import datetime
 import os
+import signal
+import statistics
+import threading
 import time
 
-from common import Ping, cpu_seconds, wait_for
+from common import BUILD, QUIET, Listeners, Ping, Turns, cpu_seconds, make_broker, wait_for
 
 
 def _seconds(text):
@@ -57,7 +64,77 @@ def opening(bench, devices, pinged):
         return told[0] - opened, told[-1] - opened, pings, broker, idle
 
 
+@contextlib.contextmanager
+def offering(bench, devices, pace):
+    """A broker whose plugin offers a release to so many listening devices at SIGHUP; a page takes `pace` nanoseconds a device."""
+    extra = [*QUIET, "sys_interval 0", f"plugin {BUILD / 'tests' / 'bench' / 'offers.so'}", f"plugin_opt_devices {devices}",
+             "plugin_opt_page 2000", f"plugin_opt_pace {pace}"]
+    broker = make_broker(bench.sub_folder(), {}, extra=extra, with_plugin=False)
+    broker.start()
+    try:
+        with Listeners(broker, devices, "devices/{}/ota/available") as listeners:
+            time.sleep(0.5)
+            yield broker, listeners
+    finally:
+        broker.stop()
+
+
+def told_alone(bench, devices, pinged, pace):
+    """Seconds from the first to the last notice; pings meanwhile; broker's time; the longest time without a notice."""
+    with offering(bench, devices, pace) as (broker, listeners), (Ping(broker) if pinged else Nobody()) as ping:
+        before = cpu_seconds(broker.process)
+        os.kill(broker.process.pid, signal.SIGHUP)
+        heard = listeners.end()
+        spent = cpu_seconds(broker.process) - before
+        still = max(map(len, "".join("0" if told == 0 else " " for told in heard["bins"]).split()), default=0)
+        return heard["last"] - heard["first"], ping.end(), spent, still * 10
+
+
+def others(bench, devices, subscribers, window):
+    """Messages a second of a publisher while nothing goes on, and while notices go out; seconds that these take."""
+    with offering(bench, devices, 0) as (broker, listeners), \
+            Turns(broker.port, subscribers, 10, 0, "others/state", "x" * 100, window) as turns:
+        rates = []
+        for tell in (False, True):
+            ended = []
+            if tell:
+                os.kill(broker.process.pid, signal.SIGHUP)
+                waiter = threading.Thread(target=lambda: ended.append(listeners.end()))
+                waiter.start()
+            began, count = time.time(), 0
+            marks = [(began, 0)]
+            while not ended if tell else time.time() < began + 0.5:
+                turns.turn()
+                count += 10
+                marks.append((time.time(), count))
+            if tell:
+                waiter.join()
+                marks = [mark for mark in marks if ended[0]["first"] <= mark[0] <= ended[0]["last"]] or [(began, 0)]
+            seconds = marks[-1][0] - marks[0][0]
+            rates.append((marks[-1][1] - marks[0][1]) / seconds if seconds > 0 else 0)
+        return (*rates, ended[0]["last"] - ended[0]["first"])
+
+
+def run_alone(bench):
+    devices = bench.size(10_000, 500)
+    pinged = [told_alone(bench, devices, True, 0) for _ in range(bench.size(3, 1, 5))]
+    # A page takes the store about as long as the broker takes to tell it.
+    paged = [told_alone(bench, devices, False, 25_000) for _ in range(bench.size(3, 1, 5))]
+    name = f"offers {devices:,}, broker alone"
+    bench.row(f"{name}: first to last notice", [one[0] for one in pinged], "s")
+    bench.row(f"{name}: slowest ping meanwhile", [one[1]["max"] * 1e3 for one in pinged], "ms", note="target 100 ms")
+    bench.row(f"{name}: broker thread", [one[2] / devices * 1e6 for one in pinged], "µs/notice")
+    bench.row(f"{name}: in pages, first to last notice", [one[0] for one in paged], "s")
+    bench.row(f"{name}: in pages, longest pause", [one[3] for one in paged], "ms")
+    for subscribers, window in bench.size(((1, 1), (1, 100), (20, 100)), ((1, 100),)):
+        rates = [others(bench, devices, subscribers, window) for _ in range(bench.size(5, 1, 11))]
+        told = statistics.median(one[2] for one in rates)
+        bench.row(f"others meanwhile, 1 to {subscribers}, {window} in flight", [one[1] for one in rates], "messages/s",
+                  [one[0] for one in rates], f"to the same without; notices took {told:.2f} s")
+
+
 def run(bench):
+    run_alone(bench)
     for devices in bench.size((10_000,), (500,), (10_000, 15_000)):
         results = []
         alone = []
