@@ -102,7 +102,7 @@ void again_claim(struct gate *gate, struct change *change)
 	bool listening;
 
 	if (change->device == NULL || told_notice_of(&gate->deliver.told, change->device) != NULL
-		|| (notice = told_notice_put(&gate->deliver.told, change->device)) == NULL) {
+		|| (notice = told_notice_put(&gate->deliver.told, NULL, change->device)) == NULL) {
 		change_free(change);
 		return;
 	}

@@ -171,10 +171,10 @@ static bool may_be_told(struct gate *gate, const struct change *offer,
 
 /* Send the notice, remembered before: no copy may exist which the READ check would not know. */
 static enum ota_err tell(struct gate *gate, const struct change *offer,
-	const struct session *session, const struct notice *notice)
+	const struct session *session, struct told_notice *before, const struct notice *notice)
 {
 	struct told *told = &gate->deliver.told;
-	struct told_notice *entry = told_notice_put(told, offer->device);
+	struct told_notice *entry = told_notice_put(told, before, offer->device);
 	enum ota_err err;
 
 	if (entry == NULL) {
@@ -204,7 +204,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 	bool listening;
 	const struct session *session = deliver_target(gate, offer->device, offer->via, &listening);
 	const struct deliver_release *release = deliver_release_of(&gate->deliver, offer->release_id);
-	const struct told_notice *told = told_notice_of(&gate->deliver.told, offer->device);
+	struct told_notice *told = told_notice_of(&gate->deliver.told, offer->device);
 	const struct notice *notice = NULL;
 	struct address *address = &gate->address;
 	enum ota_err err;
@@ -228,7 +228,7 @@ static bool offer(struct gate *gate, const struct change *offer)
 		err = again_note(gate, offer, session);
 	}
 	if (err == OTA_OK) {
-		err = tell(gate, offer, session, notice);
+		err = tell(gate, offer, session, told, notice);
 	}
 	if (err != OTA_OK) {
 		deliver_undelivered(gate, offer, session, REPORT_IDLE, "not_sent", ota_err_name(err));

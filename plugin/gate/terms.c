@@ -61,33 +61,63 @@ static struct terms *make(const struct change *offer, const char *topic)
 	return terms;
 }
 
-struct terms *terms_hold(struct set *set, const struct change *offer, const char *topic)
+static bool same(const char *a, const char *b)
 {
-	struct terms *made = make(offer, topic);
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool fit(const struct terms *terms, const struct change *offer, const char *topic)
+{
+	return terms->sequence == offer->sequence && same(terms->stage, offer->stage)
+		&& same(terms->fleet, offer->fleet) && same(terms->hardware, offer->hardware)
+		&& same(terms->version, offer->version) && same(terms->via, offer->via)
+		&& same(terms->topic, topic);
+}
+
+struct terms *terms_hold(struct terms_set *set, const struct change *offer, const char *topic)
+{
+	struct terms *made;
 	struct terms *known;
 
+	/* To make and to hash them for each of a stage's devices is the most expensive of all that is done for one. */
+	if (set->last != NULL && fit(set->last, offer, topic)) {
+		set->last->uses++;
+		return set->last;
+	}
+	made = make(offer, topic);
 	if (made == NULL) {
 		return NULL;
 	}
-	known = set_find(set, hash_terms(made), is_terms, made);
+	known = set_find(&set->all, hash_terms(made), is_terms, made);
 	if (known != NULL) {
 		free(made);
 		known->uses++;
+		set->last = known;
 		return known;
 	}
-	if (set_add(set, hash_terms, made) != OTA_OK) {
+	if (set_add(&set->all, hash_terms, made) != OTA_OK) {
 		free(made);
 		return NULL;
 	}
 	made->uses = 1;
+	set->last = made;
 	return made;
 }
 
-void terms_release(struct set *set, struct terms *terms)
+void terms_release(struct terms_set *set, struct terms *terms)
 {
 	if (terms == NULL || --terms->uses > 0) {
 		return;
 	}
-	set_remove(set, hash_terms, terms);
+	if (set->last == terms) {
+		set->last = NULL;
+	}
+	set_remove(&set->all, hash_terms, terms);
 	free(terms);
+}
+
+void terms_clear(struct terms_set *set)
+{
+	set_clear(&set->all);
+	set->last = NULL;
 }

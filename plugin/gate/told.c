@@ -77,10 +77,10 @@ void told_recall_drop(struct told *told, struct told_recall *recall)
 	recall_free(recall);
 }
 
-struct told_notice *told_notice_put(struct told *told, const char *device)
+struct told_notice *told_notice_put(
+	struct told *told, struct told_notice *notice, const char *device)
 {
 	struct told_recall *recall = told_recall_of(told, device);
-	struct told_notice *notice = told_notice_of(told, device);
 	size_t size;
 
 	if (recall != NULL) {
@@ -163,7 +163,7 @@ void told_clear(struct told *told)
 		free(notice);
 	}
 	set_clear(&told->notices);
-	set_clear(&told->terms);
+	terms_clear(&told->terms);
 	told->again = NULL;
 	/* The table goes, the entries are still chained. */
 	HASH_CLEAR(hh, told->recalls);

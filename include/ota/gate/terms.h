@@ -27,8 +27,15 @@ struct terms {
 	char text[];
 };
 
+struct terms_set {
+	struct set all;
+	struct terms *last; /* held last: mostly those of the next offer, too; NULL: none */
+};
+
 /* The terms of this offer, with one use more; `topic` may be NULL.  NULL: no memory. */
 OTA_MUST_USE struct terms *terms_hold(
-	struct set *set, const struct change *offer, const char *topic);
+	struct terms_set *set, const struct change *offer, const char *topic);
 /* One use less; the last one frees them.  NULL does nothing. */
-void terms_release(struct set *set, struct terms *terms);
+void terms_release(struct terms_set *set, struct terms *terms);
+/* Frees the table; the terms are gone with their last use. */
+void terms_clear(struct terms_set *set);

@@ -51,7 +51,7 @@ struct told_recall {
 
 struct told {
 	struct set notices; /* of struct told_notice, by device */
-	struct set terms;
+	struct terms_set terms;
 	struct told_recall *recalls;
 	struct told_notice *again; /* to be told again, in the order of their times */
 };
@@ -62,8 +62,12 @@ void told_clear(struct told *told);
 struct told_notice *told_notice_of(const struct told *told, const char *device);
 struct told_recall *told_recall_of(const struct told *told, const char *device);
 
-/* Remember a notice in place of what the device was told before; a recall is over with it.  NULL: no memory. */
-OTA_MUST_USE struct told_notice *told_notice_put(struct told *told, const char *device);
+/*
+ * Remember a notice in place of what the device was told before, which is `notice`, as told_notice_of() says; a recall is over with it.
+ * NULL: no memory.
+ */
+OTA_MUST_USE struct told_notice *told_notice_put(
+	struct told *told, struct told_notice *notice, const char *device);
 void told_notice_drop(struct told *told, struct told_notice *notice);
 /* Let it wait until `at_us`, which is no earlier than any given before; or no longer. */
 void told_again_at(struct told *told, struct told_notice *notice, int64_t at_us);
