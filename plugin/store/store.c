@@ -100,9 +100,12 @@ static int64_t turn(struct store *store, bool *paused)
 	bool passed = store->proven;
 	bool more = false;
 	int64_t now;
+	int64_t gather_ms = store_gather_ms(store);
+	int64_t limit_ms;
 	enum ota_err err = link_poll(store, &why);
 
-	if (!err) {
+	store->gathering = gather_ms > 0;
+	if (!err && !store->gathering) {
 		err = store_write_batch(store, &drained, &why);
 	}
 	if (!err) {
@@ -141,10 +144,11 @@ static int64_t turn(struct store *store, bool *paused)
 	if (!drained || more) {
 		return 0;
 	}
-	return (store->eager ? store->next_pass_at : store->pass_at) - now;
+	limit_ms = (store->eager ? store->next_pass_at : store->pass_at) - now;
+	return store->gathering && gather_ms < limit_ms ? gather_ms : limit_ms;
 }
 
-/* Sleep for so long, or until there is something to do; `paused`: events to write are nothing to do. */
+/* Sleep for so long, or until there is something to do; `paused`, and while they gather: events to write are nothing to do. */
 static void sleep_until_something(struct store *store, int64_t limit_ms, bool paused)
 {
 	struct pollfd fds[3] = {
@@ -158,11 +162,13 @@ static void sleep_until_something(struct store *store, int64_t limit_ms, bool pa
 	if (limit_ms > to_sync) {
 		limit_ms = to_sync;
 	}
-	if (paused) {
+	if (paused || store->gathering) {
 		fds[1].fd = -1;
+	}
+	if (paused) {
 		fds[2].fd = -1;
 	}
-	if (limit_ms <= 0 || (!paused && !outbox_idle(store->outbox))) {
+	if (limit_ms <= 0 || (!paused && !store->gathering && !outbox_idle(store->outbox))) {
 		return;
 	}
 	if (poll(fds, 3, (int)limit_ms) > 0 && fds[0].revents) {

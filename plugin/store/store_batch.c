@@ -10,6 +10,7 @@ enum {
 	BATCH_RECORDS = 4000,
 	BATCH_PART = 4, /* of what waits */
 	BATCH_BYTES = 8 << 20,
+	GATHER_PART = 8, /* of the outbox: with so much in it nothing waits for more */
 };
 
 static void answered(void *context, const char *device)
@@ -97,10 +98,26 @@ int64_t store_behind_ms(const struct store *store)
 	return written_behind_ms(&store->written, clock_mono_ms());
 }
 
+int64_t store_gather_ms(struct store *store)
+{
+	if (outbox_pending_bytes(store->outbox)
+		>= (uint64_t)store->options->outbox_max_bytes / GATHER_PART) {
+		gather_reset(&store->gather);
+	}
+	return gather_wait_ms(&store->gather, clock_mono_ms(), outbox_pending_records(store->outbox));
+}
+
+/* Who is there and who listens: what a fleet says that comes back all at once, or is cut off. */
+static bool is_presence(enum event_kind kind)
+{
+	return kind == EVENT_CONNECTED || kind == EVENT_LISTENING || kind == EVENT_DISCONNECTED;
+}
+
 enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_why *why)
 {
 	struct outbox_batch batch = { 0 };
 	const int64_t now_ms = clock_mono_ms();
+	uint64_t presence = 0;
 	enum ota_err err;
 
 	written_begin(&store->written, now_ms, outbox_pending_records(store->outbox));
@@ -130,10 +147,13 @@ enum ota_err store_write_batch(struct store *store, bool *drained, struct ota_wh
 			store->events[i] = unreadable;
 			store->events[i].at_ms = clock_wall_ms();
 		}
+		presence += is_presence(store->events[i].kind) ? 1 : 0;
 	}
 	err = fold_around(store, &batch, 0, batch.count, why);
 	if (!err) {
 		written_add(&store->written, batch.count);
+		gather_wrote(&store->gather, now_ms, clock_mono_ms(), batch.count, presence,
+			outbox_pending_records(store->outbox));
 	}
 	return err;
 }

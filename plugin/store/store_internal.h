@@ -10,6 +10,7 @@
 #include "ota/store/controller.h"
 #include "ota/store/feed.h"
 #include "ota/store/fold.h"
+#include "ota/store/gather.h"
 #include "ota/store/outbox.h"
 #include "ota/store/pg.h"
 #include "ota/store/store.h"
@@ -51,6 +52,8 @@ struct store {
 	bool active;
 	bool handing_out;       /* the last pass had more to hand out than it had time for */
 	struct written written; /* up to when all is in the tables */
+	struct gather gather;   /* when the next batch is begun */
+	bool gathering;         /* ... not now */
 	bool eager;             /* something happened that a pass should look at */
 	bool commanding;        /* an operator's command runs */
 	int64_t away_since_ms;  /* wall clock */
@@ -70,6 +73,8 @@ struct store {
 	pthread_t thread;
 };
 
+/* How long the next batch waits for more to come in; 0: it is to be written now. */
+int64_t store_gather_ms(struct store *store);
 /* Write one batch; *drained: there was nothing to write.  Errors of outbox_read(), fold_events() and outbox_commit(). */
 OTA_MUST_USE enum ota_err store_write_batch(
 	struct store *store, bool *drained, struct ota_why *why);

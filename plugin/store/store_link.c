@@ -181,6 +181,7 @@ void link_lose(struct store *store, enum ota_err err, const struct ota_why *why)
 	pg_disconnect(&store->pg);
 	controller_reset(store->controller);
 	outbox_rewind(store->outbox);
+	gather_reset(&store->gather);
 	store->proven = false;
 	store->trouble_since = 0;
 	store->refused = err == OTA_ERR_DENIED;

@@ -1,6 +1,7 @@
 """Devices that report all the time: the outbox is never seen empty, and all goes on."""
 
 import subprocess
+import time
 
 import pytest
 
@@ -8,6 +9,24 @@ from conftest import BUILD
 from harness import wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
+
+
+def test_a_stream_is_written_in_few_batches(site):
+    """Each batch is a transaction with four statements: a thousand reports a second are not hundreds of them."""
+    stream = subprocess.Popen([BUILD / "tests" / "bench" / "steady", str(site.broker.port), "50", "1000", "devices/{}/ota/status",
+                               '{"version":"1.4.2","status":"IDLE","n":{}}'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert stream.stdout.readline() == "ready\n"
+        wait_for(lambda: site.db.value("SELECT count(*) FROM ota.event WHERE kind = 'status'") > 1500, 20)
+        first, began = site.db.value("SELECT max(event_id) FROM ota.event"), time.monotonic()
+        time.sleep(3)
+        seen = site.db.row("SELECT count(*) AS reports, count(DISTINCT xmin::text) AS batches FROM ota.event WHERE event_id > %s", first)
+        taken = time.monotonic() - began
+        assert seen["reports"] > 1000
+        assert seen["batches"] <= 27 * taken + 3, f"{seen} in {taken:.1f} s"  # one in 40 ms
+    finally:
+        stream.kill()
+        stream.communicate()
 
 
 def test_a_rollout_beside_a_stream_of_reports(site):
