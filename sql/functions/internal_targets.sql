@@ -51,56 +51,53 @@ BEGIN ATOMIC
         -- Most releases have no bounds: then nothing is looked up for a device.
         SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
                d.pinned_version, d.quarantined_at, d.failures, NULL::text AS bounds, NULL::boolean AS unreadable, NULL::bigint[] AS steps
-          FROM terms t
-          JOIN ota.device d ON d.fleet = eligible_devices.fleet
+          FROM ota.device d
+         WHERE NOT (SELECT t.bounded FROM terms t) AND d.fleet = eligible_devices.fleet
            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
-         WHERE NOT t.bounded
         UNION ALL
         SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
                d.pinned_version, d.quarantined_at, d.failures, v.bounds, v.unreadable, s.steps
-          FROM terms t
-          JOIN ota.device d ON d.fleet = eligible_devices.fleet
-           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
+          FROM ota.device d
           LEFT JOIN versions v ON v.version = coalesce(d.version, '')
           LEFT JOIN stones s ON s.version = d.version AND s.hardware = coalesce(d.hardware, '') AND s.sequence = d.sequence
-         WHERE t.bounded
+         WHERE (SELECT t.bounded FROM terms t) AND d.fleet = eligible_devices.fleet
+           AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
     ), judged AS (
-        -- The first that fits is the answer.
+        -- The first that fits is the answer.  The terms are not joined, which each device would pay for: they are values.
         SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway,
-               nullif(d.attributes ->> 'site', '') AS site,
-               coalesce(d.pinned_version, t.fleet_pin) AS pin, d.unreadable,
-               d.steps, d.quarantined_at, d.failures, t.sequence AS new_sequence, t.min_version, t.max_version, t.not_before, t.expires,
-               CASE WHEN d.version = t.version THEN 'current'
-                    WHEN coalesce(d.pinned_version, t.fleet_pin) <> t.version THEN 'pinned'
+               nullif(d.attributes ->> 'site', '') AS site, d.pinned_version, d.unreadable, d.steps, d.quarantined_at, d.failures,
+               CASE WHEN d.version = (SELECT t.version FROM terms t) THEN 'current'
+                    WHEN coalesce(d.pinned_version, (SELECT t.fleet_pin FROM terms t)) <> (SELECT t.version FROM terms t) THEN 'pinned'
                     WHEN d.quarantined_at IS NOT NULL THEN 'quarantined'
-                    WHEN NOT t.for_fleet THEN 'wrong_fleet'
-                    WHEN NOT t.any_hardware AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY (t.hardware), false)
+                    WHEN NOT (SELECT t.for_fleet FROM terms t) THEN 'wrong_fleet'
+                    WHEN NOT (SELECT t.any_hardware FROM terms t)
+                     AND NOT coalesce(d.hardware <> '' AND d.hardware = ANY ((SELECT t.hardware FROM terms t)::text[]), false)
                     THEN 'wrong_hardware'
-                    WHEN d.sequence > 0 AND t.sequence < d.sequence THEN 'old_sequence'
+                    WHEN d.sequence > 0 AND (SELECT t.sequence FROM terms t) < d.sequence THEN 'old_sequence'
                     WHEN d.bounds IS NOT NULL AND d.steps IS NULL THEN d.bounds
-                    WHEN t.not_yet THEN 'not_yet'
-                    WHEN t.expired THEN 'expired'
+                    WHEN (SELECT t.not_yet FROM terms t) THEN 'not_yet'
+                    WHEN (SELECT t.expired FROM terms t) THEN 'expired'
                END AS code
-          FROM terms t, devices d
+          FROM devices d
     )
     SELECT j.device_id,
            CASE j.code
                WHEN 'current' THEN 'already runs it'
-               WHEN 'pinned' THEN 'pinned to ' || j.pin
+               WHEN 'pinned' THEN 'pinned to ' || coalesce(j.pinned_version, (SELECT t.fleet_pin FROM terms t))
                WHEN 'quarantined' THEN format('in quarantine since %s: %s failed updates in a row', date_trunc('second', j.quarantined_at), j.failures)
                WHEN 'wrong_fleet' THEN 'the release is not for this fleet'
                WHEN 'wrong_hardware' THEN CASE WHEN coalesce(j.hardware, '') = ''
                     THEN 'its hardware is unknown, and the release names some'
                     ELSE 'the release is not for hardware ' || j.hardware END
                WHEN 'old_sequence' THEN format('has run sequence %s, the release has %s: it would be a rollback',
-                    j.sequence, j.new_sequence)
+                    j.sequence, (SELECT t.sequence FROM terms t))
                WHEN 'below_min_version' THEN CASE WHEN coalesce(j.version, '') = ''
                     THEN 'its version is unknown, and the release has bounds'
                     WHEN j.unreadable THEN format('runs %s, which is not a Semantic Version, and the release has bounds', j.version)
-                    ELSE format('runs %s, below minVersion %s: needs a stepping stone, and no release is one', j.version, j.min_version) END
-               WHEN 'above_max_version' THEN format('runs %s, above maxVersion %s', j.version, j.max_version)
-               WHEN 'not_yet' THEN 'not valid before ' || j.not_before
-               WHEN 'expired' THEN 'expired at ' || j.expires
+                    ELSE format('runs %s, below minVersion %s: needs a stepping stone, and no release is one', j.version, (SELECT t.min_version FROM terms t)) END
+               WHEN 'above_max_version' THEN format('runs %s, above maxVersion %s', j.version, (SELECT t.max_version FROM terms t))
+               WHEN 'not_yet' THEN 'not valid before ' || (SELECT t.not_before FROM terms t)
+               WHEN 'expired' THEN 'expired at ' || (SELECT t.expires FROM terms t)
            END,
            j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps, j.broker, j.gateway
       FROM judged j;
