@@ -12,7 +12,9 @@
 #include "ota/wire/audit.h"
 
 enum {
-	FOLD_UNCHANGED = -1
+	FOLD_UNCHANGED = -1,
+	/* last_seen of a device that is connected and says nothing new is at most so old: its row is not written for every report. */
+	FOLD_SEEN_MS = 5000,
 };
 
 /* One device of the batch; strings point into events or into the result of broker_read. */
@@ -38,6 +40,7 @@ struct fold_device {
 	const char *old_hardware;
 	const char *old_boot_id;
 	int64_t old_session;
+	int64_t old_seen_ms; /* 0: never */
 	bool here;           /* connected to this broker, as far as the database knows */
 	const char *gateway; /* who may speak for it, NULL: itself only */
 	/* its open update; rollout 0: none */

@@ -125,7 +125,8 @@ enum {
 	F_SESSION,
 	F_HERE,
 	F_GATEWAY,
-	F_BOOT_ID
+	F_BOOT_ID,
+	F_SEEN_MS
 };
 
 static enum ota_err read_update(
@@ -184,6 +185,7 @@ static void read_device(struct fold_device *device, const PGresult *facts, int r
 	device->here = pg_bool(facts, row, F_HERE);
 	device->gateway = pg_text(facts, row, F_GATEWAY);
 	device->old_boot_id = pg_text(facts, row, F_BOOT_ID);
+	device->old_seen_ms = pg_int(facts, row, F_SEEN_MS);
 }
 
 enum ota_err fold_rows_read(struct fold *fold, struct pg *pg, struct ota_why *why)

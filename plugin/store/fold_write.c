@@ -51,13 +51,23 @@ static bool only_seen(const struct fold_device *device)
 		&& !device->topic;
 }
 
+static bool seen_lately(const struct fold_device *device)
+{
+	return device->old_seen_ms > 0 && device->seen_ms - device->old_seen_ms < FOLD_SEEN_MS;
+}
+
 static void put_device(struct fold *fold, const struct fold_device *device)
 {
 	struct pg_binary *columns = fold->columns;
 
 	if (only_seen(device)) {
 		pg_binary_text(&columns[S_ID], device->id);
-		pg_binary_int(&columns[S_SEEN], device->seen_ms);
+		/* Its last word always counts, because who goes, or says something new, is written in full. */
+		if (seen_lately(device)) {
+			pg_binary_null(&columns[S_SEEN]);
+		} else {
+			pg_binary_int(&columns[S_SEEN], device->seen_ms);
+		}
 		return;
 	}
 	pg_binary_text(&columns[D_ID], device->id);

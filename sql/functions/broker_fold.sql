@@ -43,7 +43,7 @@ $$;
 COMMENT ON FUNCTION ota.broker_updates(text[]) IS 'Plugin: the open updates of the devices of a batch, locked';
 
 CREATE OR REPLACE FUNCTION ota.broker_read(i_broker text, i_devices text[])
-RETURNS TABLE (n bigint, fleet_from text, version text, hardware text, session bigint, here boolean, gateway text, boot_id text)
+RETURNS TABLE (n bigint, fleet_from text, version text, hardware text, session bigint, here boolean, gateway text, boot_id text, seen_ms bigint)
 LANGUAGE plpgsql SET search_path = ota, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off AS $$
 -- What is known of these devices; no row: nothing.  here: connected to this broker, and has been seen.
@@ -51,7 +51,8 @@ BEGIN
     RETURN QUERY
     SELECT i.ord, d.fleet_from, d.version, d.hardware, d.session,
            d.connected AND d.cut_off IS NULL AND d.first_seen IS NOT NULL AND d.broker IS NOT DISTINCT FROM i_broker,
-           d.gateway, d.boot_id
+           d.gateway, d.boot_id,
+           CASE WHEN isfinite(d.last_seen) THEN (date_part('epoch', d.last_seen) * 1000)::bigint END
       FROM unnest(i_devices) WITH ORDINALITY AS i (id, ord)
       JOIN ota.device d ON d.device_id = i.id;
 END
@@ -76,26 +77,31 @@ CREATE OR REPLACE FUNCTION ota.broker_seen(i_broker text, i_id text[], i_seen_ms
 RETURNS void
 LANGUAGE plpgsql SET search_path = ota, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off AS $$
--- Devices that are connected here and have said nothing new: most of what a fleet says.
+-- Devices that are connected here and have said nothing new: most of what a fleet says.  i_seen_ms null: it was written a moment ago,
+-- and the row stays as it is.
 DECLARE
-    found_n  bigint;
+    written_n  constant bigint := cardinality(array_remove(i_seen_ms, NULL));
+    found_n    bigint;
 BEGIN
+    IF written_n = 0 THEN
+        RETURN;
+    END IF;
     UPDATE ota.device d SET last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
       FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
      -- IS TRUE: there is an index of all that are connected to a broker, and it is not to be read.
-     WHERE d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS TRUE;
+     WHERE x.seen_ms IS NOT NULL AND d.device_id = x.id AND (d.connected AND d.cut_off IS NULL AND d.broker = i_broker) IS TRUE;
     GET DIAGNOSTICS found_n = ROW_COUNT;
-    IF found_n < cardinality(i_id) THEN
+    IF found_n < written_n THEN
         -- Since it was read, our broker was given up for a moment: the device is still there, as it was.
         UPDATE ota.device d
            SET connected = true, listening = d.listening OR (d.cut_off = 'listening') IS TRUE, cut_off = NULL,
                last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
           FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
-         WHERE d.device_id = x.id AND d.broker = i_broker AND (d.connected AND d.cut_off IS NULL) IS NOT TRUE;
+         WHERE x.seen_ms IS NOT NULL AND d.device_id = x.id AND d.broker = i_broker AND (d.connected AND d.cut_off IS NULL) IS NOT TRUE;
         -- Or it has gone to another broker: what it said here was earlier.
         UPDATE ota.device d SET last_seen = greatest(d.last_seen, ota.at_ms(x.seen_ms))
           FROM (SELECT unnest(i_id) AS id, unnest(i_seen_ms) AS seen_ms) x
-         WHERE d.device_id = x.id AND d.broker IS DISTINCT FROM i_broker;
+         WHERE x.seen_ms IS NOT NULL AND d.device_id = x.id AND d.broker IS DISTINCT FROM i_broker;
     END IF;
 END
 $$;

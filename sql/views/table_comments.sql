@@ -14,7 +14,7 @@ COMMENT ON COLUMN ota.device.pinned_version IS 'Held at this version, null: foll
 COMMENT ON COLUMN ota.device.connected IS 'It has an MQTT session now, itself or through its gateway';
 COMMENT ON COLUMN ota.device.broker IS 'The broker it is, or was last, connected to';
 COMMENT ON COLUMN ota.device.first_seen IS 'When it was first heard of, null: never';
-COMMENT ON COLUMN ota.device.last_seen IS 'When it was last heard of';
+COMMENT ON COLUMN ota.device.last_seen IS 'When it was last heard of; to five seconds while it is connected and says nothing new';
 COMMENT ON COLUMN ota.device.attributes IS 'Whatever operators want to know of it, such as {"site": "Hamburg"}';
 
 COMMENT ON COLUMN ota.device_update.rollout_id IS 'The rollout';

@@ -1,6 +1,7 @@
 """Presence, versions, enrolment, and reports that are not reports."""
 
 import json
+import time
 
 import pytest
 
@@ -19,6 +20,31 @@ def test_a_device_appears_with_its_version_and_goes(site):
     site.wait_device("dev-1", connected=False)
     assert site.db.row("SELECT devices::int AS devices, connected::int AS connected FROM ota.fleet_versions"
                        " WHERE fleet = 'pumps' AND version = '1.0.0'") == {"devices": 1, "connected": 0}
+
+
+def test_last_seen_of_who_says_nothing_new_is_kept_to_five_seconds(site):
+    place = "SELECT ctid::text AS place, extract(epoch FROM last_seen)::float AS seen FROM ota.device WHERE device_id = 'dev-1'"
+    told = "SELECT count(*) FROM ota.event WHERE device_id = 'dev-1' AND kind = 'status'"
+    device = site.device("dev-1")
+    site.wait_device("dev-1", version="1.0.0", connected=True, listening=True)
+    first, reports = site.db.row(place), site.db.value(told)
+    begun = time.monotonic()
+    for _ in range(3):
+        device.report()
+        reports += 1
+        wait_for(lambda: site.db.value(told) == reports, 10)
+    last = site.db.value("SELECT extract(epoch FROM max(at))::float FROM ota.event WHERE device_id = 'dev-1' AND kind = 'status'")
+    if last < first["seen"] + 5:  # else the machine is very busy
+        assert site.db.row(place) == first, "the row is not written for each of them"
+    time.sleep(max(0, 5.2 - (time.monotonic() - begun)))
+    device.report()
+    wait_for(lambda: site.db.row(place)["seen"] >= first["seen"] + 5, 10)
+    # The end is what it is, however short after.
+    last = site.db.row(place)
+    device.disconnect()
+    gone = site.wait_device("dev-1", connected=False)
+    at = site.db.value("SELECT max(at) FROM ota.event WHERE device_id = 'dev-1' AND kind = 'disconnected'")
+    assert gone["last_seen"] == at and at.timestamp() > last["seen"]
 
 
 def test_a_broken_connection_is_a_disconnect(site):

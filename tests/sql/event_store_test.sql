@@ -88,6 +88,14 @@ UPDATE ota.device SET connected = false, listening = false WHERE device_id = 'de
 SELECT ota.broker_seen('b1', '{dev-2,dev-3}', '{1769825408000,1769825408000}') \g /dev/null
 SELECT is(string_agg(concat_ws(' ', device_id, connected, listening, broker, cut_off, to_char(last_seen, 'SS')), ', ' ORDER BY device_id),
     'dev-2 f f b2 08, dev-3 t t b1 08', 'who listened listens again; who has gone from there, too, is gone') FROM ota.device WHERE device_id ~ '^dev-[23]';
+SELECT is(string_agg(seen_ms::text, ' ' ORDER BY n), '1769825405000 1769825408000', 'when that was') FROM ota.broker_read('b1', '{dev-1,dev-2}');
+CREATE TEMP TABLE row_was AS SELECT device_id, ctid AS place FROM ota.device WHERE device_id ~ '^dev-';
+SELECT ota.broker_seen('b1', '{dev-1,dev-2}', '{NULL,NULL}') \g /dev/null
+SELECT ota.broker_seen('b1', '{dev-1,dev-2,dev-3}', '{NULL,NULL,1769825409000}') \g /dev/null
+SELECT is(string_agg(concat_ws(' ', d.device_id, d.connected, to_char(d.last_seen, 'SS'), d.ctid = w.place), ', ' ORDER BY device_id),
+    'dev-1 t 05 t, dev-2 f 08 t, dev-3 t 09 f', 'who was heard of without a time keeps the row as it is') FROM ota.device d JOIN row_was w USING (device_id);
+UPDATE ota.device SET last_seen = 'infinity' WHERE device_id = 'dev-2';
+SELECT is(string_agg(coalesce(seen_ms::text, '-'), ' ' ORDER BY n), '1769825405000 -', 'a time that is none') FROM ota.broker_read('b1', '{dev-1,dev-2}');
 SELECT is_empty('SELECT * FROM ota.broker_updates(''{dev-1,dev-2}'')', 'no update, no row');
 
 SELECT * FROM finish();
