@@ -15,6 +15,9 @@ struct reader {
 	size_t values;
 	int depth_left;
 	int depth_max;
+	bool blanks;
+	bool exponents;
+	struct json_room *room; /* NULL: everything is allocated */
 	struct ota_why *why;
 };
 
@@ -38,7 +41,57 @@ static void skip_blanks(struct reader *reader)
 		&& (reader->text[reader->at] == ' ' || reader->text[reader->at] == '\t'
 			|| reader->text[reader->at] == '\r' || reader->text[reader->at] == '\n')) {
 		reader->at++;
+		reader->blanks = true;
 	}
+}
+
+/* A new value, null so far. */
+static enum ota_err new_item(struct reader *reader, cJSON **item)
+{
+	struct json_room *room = reader->room;
+
+	if (!room) {
+		*item = cJSON_CreateNull();
+		return *item ? OTA_OK : OTA_ERR_NOMEM;
+	}
+	if (room->items_used == JSON_ROOM_ITEMS) {
+		return OTA_ERR_FULL;
+	}
+	*item = &room->items[room->items_used++];
+	memset(*item, 0, sizeof(**item));
+	(*item)->type = cJSON_NULL;
+	return OTA_OK;
+}
+
+/* As cJSON_AddItemToArray() does; the first one's prev is the last one. */
+static void append_item(cJSON *parent, cJSON *item)
+{
+	if (parent->child) {
+		cJSON *last = parent->child->prev;
+
+		last->next = item;
+		item->prev = last;
+		parent->child->prev = item;
+	} else {
+		parent->child = item;
+		item->prev = item;
+	}
+}
+
+static enum ota_err new_bytes(struct reader *reader, size_t size, char **bytes)
+{
+	struct json_room *room = reader->room;
+
+	if (!room) {
+		*bytes = cJSON_malloc(size);
+		return *bytes ? OTA_OK : OTA_ERR_NOMEM;
+	}
+	if (size > JSON_ROOM_BYTES - room->bytes_used) {
+		return OTA_ERR_FULL;
+	}
+	*bytes = room->bytes + room->bytes_used;
+	room->bytes_used += size;
+	return OTA_OK;
 }
 
 static bool is_digit(int c)
@@ -162,7 +215,7 @@ static bool is_quote(const struct reader *reader, size_t run)
 	return run < reader->length - reader->at && reader->text[reader->at + run] == '"';
 }
 
-/* A string, `at` on its opening quote; `*string` is cJSON_malloc'ed. */
+/* A string, `at` on its opening quote; `*string` is cJSON_malloc'ed, or the room's. */
 static enum ota_err read_string(struct reader *reader, char **string)
 {
 	enum ota_err err = OTA_OK;
@@ -173,9 +226,9 @@ static enum ota_err read_string(struct reader *reader, char **string)
 	reader->at++;
 	run = plain_run(reader);
 	/* An escape never decodes to more bytes than it has, so the span is room enough. */
-	decoded = cJSON_malloc((is_quote(reader, run) ? run : string_span(reader)) + 1);
-	if (!decoded) {
-		return OTA_ERR_NOMEM;
+	err = new_bytes(reader, (is_quote(reader, run) ? run : string_span(reader)) + 1, &decoded);
+	if (err) {
+		return err;
 	}
 	out = decoded;
 	for (;;) {
@@ -202,7 +255,9 @@ static enum ota_err read_string(struct reader *reader, char **string)
 		run = plain_run(reader);
 	}
 	if (err) {
-		cJSON_free(decoded);
+		if (!reader->room) {
+			cJSON_free(decoded);
+		}
 		return err;
 	}
 	reader->at++;
@@ -219,6 +274,9 @@ static enum ota_err read_number(struct reader *reader, cJSON *item)
 
 	if (reason) {
 		return refuse(reader, reason);
+	}
+	for (size_t i = 0; i < length; i++) {
+		reader->exponents = reader->exponents || (reader->text[reader->at + i] | 0x20) == 'e';
 	}
 	reader->at += length;
 	return OTA_OK;
@@ -281,11 +339,11 @@ static enum ota_err read_elements(struct reader *reader, cJSON *parent, bool obj
 			reader->at++;
 			skip_blanks(reader);
 		}
-		item = cJSON_CreateNull();
-		if (!item || !cJSON_AddItemToArray(parent, item)) {
-			cJSON_Delete(item);
-			return OTA_ERR_NOMEM;
+		err = new_item(reader, &item);
+		if (err) {
+			return err;
 		}
+		append_item(parent, item);
 		err = object ? read_name(reader, item) : OTA_OK;
 		if (!err) {
 			err = read_value(reader, item);
@@ -360,46 +418,75 @@ static enum ota_err read_value(struct reader *reader, cJSON *item)
 	return read_word(reader, item);
 }
 
+/* The tree, all of which is in `*tree` at any moment, also on an error. */
+static enum ota_err read_text(struct reader *reader, cJSON **tree)
+{
+	struct ota_why *why = reader->why;
+	enum ota_err err = OTA_OK;
+
+	if (!reader->text || reader->length == 0) {
+		ota_why_set(why, "JSON: empty, an object is needed");
+		return OTA_ERR_INVALID;
+	}
+	if (reader->depth_max < 1 || reader->depth_max > JSON_DEPTH_LIMIT) {
+		ota_why_set(
+			why, "JSON: depth limit %d is not in 1..%d", reader->depth_max, JSON_DEPTH_LIMIT);
+		return OTA_ERR_INVALID;
+	}
+	if (!topic_utf8_valid(reader->text, reader->length)) {
+		ota_why_set(why, "JSON: not valid UTF-8, or a zero byte in it");
+		return OTA_ERR_INVALID;
+	}
+	skip_blanks(reader);
+	if (peek(reader) != '{') {
+		return refuse(reader, "no object");
+	}
+	err = new_item(reader, tree);
+	err = err ? err : read_value(reader, *tree);
+	if (!err) {
+		skip_blanks(reader);
+		if (reader->at != reader->length) {
+			err = refuse(reader, "something after the object");
+		}
+	}
+	return err;
+}
+
 enum ota_err json_parse_object(
 	const char *text, size_t length, int depth_max, cJSON **root, struct ota_why *why)
 {
 	struct reader reader = {
 		.text = text, .length = length, .depth_left = depth_max, .depth_max = depth_max, .why = why
 	};
-	enum ota_err err = OTA_ERR_INVALID;
 	cJSON *tree = NULL;
+	enum ota_err err = read_text(&reader, &tree);
 
-	if (!text || length == 0) {
-		ota_why_set(why, "JSON: empty, an object is needed");
-		return OTA_ERR_INVALID;
-	}
-	if (depth_max < 1 || depth_max > JSON_DEPTH_LIMIT) {
-		ota_why_set(why, "JSON: depth limit %d is not in 1..%d", depth_max, JSON_DEPTH_LIMIT);
-		return OTA_ERR_INVALID;
-	}
-	if (!topic_utf8_valid(text, length)) {
-		ota_why_set(why, "JSON: not valid UTF-8, or a zero byte in it");
-		return OTA_ERR_INVALID;
-	}
-	skip_blanks(&reader);
-	if (peek(&reader) != '{') {
-		return refuse(&reader, "no object");
-	}
-	tree = cJSON_CreateNull();
-	if (!tree) {
-		return OTA_ERR_NOMEM;
-	}
-	err = read_value(&reader, tree);
-	if (!err) {
-		skip_blanks(&reader);
-		if (reader.at != length) {
-			err = refuse(&reader, "something after the object");
-		}
-	}
 	if (err) {
 		cJSON_Delete(tree);
 		return err;
 	}
 	*root = tree;
 	return OTA_OK;
+}
+
+enum ota_err json_parse_object_in(struct json_room *room, const char *text, size_t length,
+	int depth_max, cJSON **root, struct ota_why *why)
+{
+	struct reader reader = { .text = text,
+		.length = length,
+		.depth_left = depth_max,
+		.depth_max = depth_max,
+		.room = room,
+		.why = why };
+	cJSON *tree = NULL;
+	enum ota_err err;
+
+	room->items_used = 0;
+	room->bytes_used = 0;
+	err = read_text(&reader, &tree);
+	if (!err) {
+		room->plain = !reader.blanks && !reader.exponents;
+		*root = tree;
+	}
+	return err;
 }

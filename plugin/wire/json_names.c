@@ -10,7 +10,7 @@ static enum ota_err compare_pairs(const cJSON *object, const char **name)
 {
 	for (const cJSON *item = object->child; item; item = item->next) {
 		for (const cJSON *other = item->next; other; other = other->next) {
-			if (strcmp(item->string, other->string) == 0) {
+			if (item->string[0] == other->string[0] && strcmp(item->string, other->string) == 0) {
 				*name = item->string;
 				return OTA_ERR_INVALID;
 			}

@@ -231,7 +231,7 @@ static bool exponent_fits(const char *text, const char *end)
  * round integers above 15 digits, such as times in microseconds.
  */
 static enum ota_err compact(
-	const char *text, size_t length, struct status_report *report, struct ota_why *why)
+	const char *text, size_t length, bool plain, struct status_report *report, struct ota_why *why)
 {
 	const char *end = text + length;
 	char *out = malloc(length + 1);
@@ -241,6 +241,12 @@ static enum ota_err compact(
 		return OTA_ERR_NOMEM;
 	}
 	report->json = out;
+	if (plain) { /* as most devices write it */
+		memcpy(out, text, length);
+		out[length] = '\0';
+		report->json_length = length;
+		return OTA_OK;
+	}
 	for (const char *at = text; at < end; at++) {
 		if (*at == '"') { /* most of a report is in strings, and valid ones end */
 			const char *begin = at++;
@@ -283,7 +289,10 @@ enum ota_err status_report_parse(
 	const void *payload, size_t length, struct status_report *report, struct ota_why *why)
 {
 	struct status_report found = { .status = REPORT_IDLE, .progress = -1 };
+	struct json_room room;
+	cJSON *large = NULL; /* a tree for which the room is too small */
 	cJSON *root = NULL;
+	bool plain = false;
 	enum ota_err err;
 
 	if (length > STATUS_PAYLOAD_MAX) {
@@ -295,12 +304,18 @@ enum ota_err status_report_parse(
 		ota_why_set(why, "status report is empty, accepted is a JSON object");
 		return OTA_ERR_INVALID;
 	}
-	err = json_parse_object(payload, length, STATUS_DEPTH_MAX, &root, why);
+	err = json_parse_object_in(&room, payload, length, STATUS_DEPTH_MAX, &root, why);
+	if (err == OTA_OK) {
+		plain = room.plain;
+	} else if (err == OTA_ERR_FULL) {
+		err = json_parse_object(payload, length, STATUS_DEPTH_MAX, &large, why);
+		root = large;
+	}
 	if (err == OTA_OK) {
 		err = read_members(root, &found, why);
 	}
 	if (err == OTA_OK) {
-		err = compact(payload, length, &found, why);
+		err = compact(payload, length, plain, &found, why);
 	}
 	if (err == OTA_OK) {
 		err = check_version(&found, why);
@@ -310,7 +325,7 @@ enum ota_err status_report_parse(
 	} else {
 		free(found.json);
 	}
-	cJSON_Delete(root);
+	cJSON_Delete(large);
 	return err;
 }
 

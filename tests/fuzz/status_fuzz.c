@@ -1,6 +1,6 @@
 /*
  * Fuzz target: a status payload.
- * Properties: no crash; a refusal has a reason; what is accepted is bounded, UTF-8, and reads the same from its own JSON.
+ * Properties: no crash; a refusal has a reason; JSON is read the same with and without allocating; what is accepted is bounded, UTF-8, and reads the same from its own JSON.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ota/wire/json.h"
 #include "ota/wire/status.h"
 #include "ota/wire/topic.h"
 
@@ -52,12 +53,32 @@ static void check(const struct status_report *report)
 	}
 }
 
+/* Without allocating, the tree is the same. */
+static void check_room(const char *text, size_t size)
+{
+	struct json_room room;
+	struct ota_why whys[2] = { { { 0 } }, { { 0 } } };
+	cJSON *trees[2] = { NULL, NULL };
+	enum ota_err err =
+		json_parse_object_in(&room, text, size, STATUS_DEPTH_MAX, &trees[0], &whys[0]);
+
+	if (err == OTA_ERR_FULL) {
+		return;
+	}
+	must(json_parse_object(text, size, STATUS_DEPTH_MAX, &trees[1], &whys[1]) == err,
+		"read the same in a room");
+	must(strcmp(whys[0].text, whys[1].text) == 0, "with the same reason");
+	must(err != OTA_OK || cJSON_Compare(trees[0], trees[1], true), "as the same tree");
+	cJSON_Delete(trees[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct status_report first;
 	struct status_report second;
 	struct ota_why why = { { 0 } };
 
+	check_room((const char *)data, size);
 	if (status_report_parse(data, size, &first, &why) != OTA_OK) {
 		must(why.text[0] != '\0', "a refusal has a reason");
 		return 0;

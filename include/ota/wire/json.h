@@ -27,6 +27,8 @@ enum {
 	 */
 	JSON_EXACT_INTEGER = 1 << 16,
 	JSON_DESCRIBE_SIZE = 96, /* room for json_describe() */
+	JSON_ROOM_ITEMS = 32,
+	JSON_ROOM_BYTES = 1024,
 };
 
 /* Largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 7493, section 2.2). */
@@ -41,6 +43,22 @@ static const int64_t JSON_INTEGER_MAX = INT64_C(9007199254740991);
  */
 OTA_MUST_USE enum ota_err json_parse_object(
 	const char *text, size_t length, int depth_max, cJSON **root, struct ota_why *why);
+
+/* Where a small tree lives without being allocated; need not be cleared. */
+struct json_room {
+	size_t items_used;
+	size_t bytes_used;
+	bool plain; /* no blank stands between the parts of the text, and no number has an exponent */
+	cJSON items[JSON_ROOM_ITEMS];
+	char bytes[JSON_ROOM_BYTES]; /* of its strings */
+};
+
+/*
+ * The same into `room`: `*root` is the room's, valid until it is used again, and not to be given to cJSON_Delete().
+ * OTA_ERR_FULL: more than JSON_ROOM_ITEMS values or JSON_ROOM_BYTES of strings; nothing is known of the rest of the text then.
+ */
+OTA_MUST_USE enum ota_err json_parse_object_in(struct json_room *room, const char *text,
+	size_t length, int depth_max, cJSON **root, struct ota_why *why);
 
 /* The member of exactly this name (letter case counts), NULL: absent.  The object keeps it. */
 const cJSON *json_member(const cJSON *object, const char *name);

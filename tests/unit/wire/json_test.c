@@ -8,6 +8,26 @@
 
 #include "ota/wire/json.h"
 
+/* Whatever is read, without allocating it is read the same. */
+static void same_in_a_room(const char *text, size_t length, enum ota_err wanted, const cJSON *tree,
+	const struct ota_why *reason)
+{
+	struct json_room *room = malloc(sizeof(*room));
+	struct ota_why why = { "" };
+	cJSON *root = NULL;
+	enum ota_err err;
+
+	assert_non_null(room);
+	memset(room, 0xa5, sizeof(*room));
+	err = json_parse_object_in(room, text, length, 4, &root, &why);
+	if (err != OTA_ERR_FULL) {
+		assert_int_equal(err, wanted);
+		assert_true(err != OTA_OK || cJSON_Compare(root, tree, true));
+		assert_true(err == OTA_OK || !reason || strcmp(why.text, reason->text) == 0);
+	}
+	free(room);
+}
+
 static enum ota_err parse(const char *text, size_t length, cJSON **root, struct ota_why *why)
 {
 	/* On the heap without a terminator, so that a sanitizer sees every byte read too far. */
@@ -17,6 +37,7 @@ static enum ota_err parse(const char *text, size_t length, cJSON **root, struct 
 	assert_non_null(copy);
 	memcpy(copy, text, length);
 	err = json_parse_object(copy, length, 4, root, why);
+	same_in_a_room(copy, length, err, *root, why);
 	free(copy);
 	return err;
 }
@@ -168,6 +189,56 @@ static void number_of_values_is_bounded(void **state)
 	assert_int_equal(parse_zeros(JSON_VALUES_MAX - 1), OTA_ERR_INVALID);
 }
 
+/* How many values, and how long a string, a room has place for; {"a":[...]} is two of the values. */
+static void a_room_has_bounds(void **state)
+{
+	static struct json_room room;
+	char text[2 * JSON_ROOM_BYTES];
+	cJSON *root = NULL;
+	size_t n;
+
+	(void)state;
+	for (size_t zeros = JSON_ROOM_ITEMS - 2; zeros <= JSON_ROOM_ITEMS - 1; zeros++) {
+		n = (size_t)snprintf(text, sizeof(text), "{\"a\":[0");
+		for (size_t i = 1; i < zeros; i++) {
+			n += (size_t)snprintf(text + n, sizeof(text) - n, ",0");
+		}
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "]}");
+		assert_int_equal(json_parse_object_in(&room, text, n, 4, &root, NULL),
+			zeros == JSON_ROOM_ITEMS - 2 ? OTA_OK : OTA_ERR_FULL);
+	}
+	/* "a" and its zero are two bytes, the zero of the text one. */
+	for (int length = JSON_ROOM_BYTES - 3; length <= JSON_ROOM_BYTES - 2; length++) {
+		n = (size_t)snprintf(text, sizeof(text), "{\"a\":\"%0*d\"}", length, 0);
+		assert_int_equal(json_parse_object_in(&room, text, n, 4, &root, NULL),
+			length == JSON_ROOM_BYTES - 3 ? OTA_OK : OTA_ERR_FULL);
+	}
+	assert_int_equal(json_parse_object_in(&room, "{\"a\":1}", 7, 4, &root, NULL), OTA_OK);
+	assert_true(cJSON_IsNumber(json_member(root, "a")));
+}
+
+static void what_is_plain(void **state)
+{
+	static const struct {
+		const char *text;
+		bool plain;
+	} cases[] = { { "{}", true }, { "{\"e\":[true,-1.5,\"1e5 \\\"\"]}", true }, { "{} ", false },
+		{ " {}", false }, { "{\"a\": 1}", false }, { "{\"a\":1\t}", false },
+		{ "{\"a\":1e5}", false }, { "{\"a\":[1E-5]}", false } };
+	static struct json_room room;
+	cJSON *root = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(
+			json_parse_object_in(&room, cases[i].text, strlen(cases[i].text), 4, &root, NULL),
+			OTA_OK);
+		if (room.plain != cases[i].plain) {
+			fail_msg("%s", cases[i].text);
+		}
+	}
+}
+
 static void strings_are_decoded(void **state)
 {
 	static const char text[] = "{\"a\":\"\\u0041\\u00e9\\u20AC\\uD83D\\uDE00\\n\\/\"}";
@@ -296,6 +367,8 @@ int main(void)
 		cmocka_unit_test(bad_objects),
 		cmocka_unit_test(zero_bytes_and_bad_limits_are_refused),
 		cmocka_unit_test(number_of_values_is_bounded),
+		cmocka_unit_test(a_room_has_bounds),
+		cmocka_unit_test(what_is_plain),
 		cmocka_unit_test(strings_are_decoded),
 		cmocka_unit_test(integers_are_exact_or_refused),
 		cmocka_unit_test(getters_name_member_value_and_what_is_accepted),
