@@ -41,6 +41,10 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 7) AS ota_mi
 \if :ota_missing
 \ir migrations/0007_ids_as_bytes.sql
 \endif
+SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 8) AS ota_missing \gset
+\if :ota_missing
+\ir migrations/0008_hand_out.sql
+\endif
 
 \ir functions/000_drop_internal.sql
 \ir functions/add_blackout.sql
@@ -79,6 +83,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 7) AS ota_mi
 \ir functions/internal_fallback.sql
 \ir functions/internal_fleet_url.sql
 \ir functions/internal_gateway.sql
+\ir functions/internal_hand_back.sql
 \ir functions/internal_quarantine.sql
 \ir functions/internal_release_submit.sql
 \ir functions/internal_rollout_create.sql

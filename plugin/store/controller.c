@@ -13,11 +13,12 @@ enum {
 	GRANT_LIMIT = 5000,
 };
 
-struct controller *controller_new(struct logring *log)
+struct controller *controller_new(const char *broker, struct logring *log)
 {
 	struct controller *controller = calloc(1, sizeof(*controller));
 
 	if (controller) {
+		controller->broker = broker;
 		controller->log = log;
 	}
 	return controller;
@@ -165,7 +166,8 @@ static enum ota_err note_waiting(struct pg *pg, const struct rollout_row *row,
 
 /* Close the stage as passed and go on: to the next stage, or to the end. */
 static enum ota_err pass_stage(struct controller *controller, struct pg *pg,
-	struct rollout_row *row, const char *verdict, struct ota_why *why)
+	struct rollout_row *row, const char *verdict, struct controller_result *done,
+	struct ota_why *why)
 {
 	enum ota_err err = controller_close(pg, row, "passed", verdict, why);
 
@@ -176,7 +178,7 @@ static enum ota_err pass_stage(struct controller *controller, struct pg *pg,
 		err = controller_note(pg, row, NULL, 0, why);
 		return err ? err : controller_step(controller, pg, row, ROLLOUT_EV_COMPLETE, verdict, why);
 	}
-	return controller_open(controller, pg, row, why);
+	return controller_open(controller, pg, row, done, why);
 }
 
 static enum ota_err run_open_stage(struct controller *controller, struct pg *pg,
@@ -204,11 +206,11 @@ static enum ota_err run_open_stage(struct controller *controller, struct pg *pg,
 
 		done->acted = true;
 		(void)snprintf(verdict, sizeof(verdict), "advanced by an operator; %s", decision.why);
-		return pass_stage(controller, pg, row, verdict, why);
+		return pass_stage(controller, pg, row, verdict, done, why);
 	}
 	if (decision.verdict == VERDICT_ADVANCE || decision.verdict == VERDICT_COMPLETE) {
 		done->acted = true;
-		return pass_stage(controller, pg, row, decision.why, why);
+		return pass_stage(controller, pg, row, decision.why, done, why);
 	}
 	if (decision.verdict == VERDICT_HOLD && !held) {
 		done->acted = true;
@@ -295,7 +297,7 @@ static enum ota_err run_one(struct controller *controller, struct pg *pg, struct
 		done->active = true;
 		if (row->stage == 0) {
 			done->acted = true;
-			return controller_open(controller, pg, row, why);
+			return controller_open(controller, pg, row, done, why);
 		}
 		if (row->pin_end) {
 			done->acted = true;
@@ -416,7 +418,11 @@ enum ota_err controller_pass(struct controller *controller, struct pg *pg, struc
 	if (err || !controller->leads) {
 		return err;
 	}
-	err = fold_expired(fold, pg, written_ms, EXPIRED_LIMIT, &expired, why);
+	/* First of all: who has not been told is not silent. */
+	err = controller_call(pg, "SELECT ota.controller_hand_back()", 0, NULL, NULL, why);
+	if (!err) {
+		err = fold_expired(fold, pg, written_ms, EXPIRED_LIMIT, &expired, why);
+	}
 	if (!err) {
 		err = pg_exec(pg, "SELECT * FROM ota.controller_read()", 0, NULL, &rows, why);
 	}

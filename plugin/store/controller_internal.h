@@ -33,6 +33,7 @@ struct trouble {
 };
 
 struct controller {
+	const char *broker;
 	struct logring *log;
 	bool leads;
 	struct recent *recents;
@@ -85,7 +86,7 @@ OTA_MUST_USE enum ota_err controller_step(struct controller *controller, struct 
 	struct ota_why *why);
 /* Open the stage after the present one with its cohort. */
 OTA_MUST_USE enum ota_err controller_open(struct controller *controller, struct pg *pg,
-	const struct rollout_row *row, struct ota_why *why);
+	const struct rollout_row *row, struct controller_result *done, struct ota_why *why);
 /* Store the verdict on the present stage: "passed" or "held". */
 OTA_MUST_USE enum ota_err controller_close(struct pg *pg, const struct rollout_row *row,
 	const char *state, const char *verdict, struct ota_why *why);

@@ -172,18 +172,19 @@ static int64_t open_slots(const struct rollout_row *row)
 }
 
 static enum ota_err open_stage(struct controller *controller, struct pg *pg,
-	const struct rollout_row *row, struct ota_why *why)
+	const struct rollout_row *row, struct controller_result *done, struct ota_why *why)
 {
-	int64_t arguments[5] = { row->id, row->stage + 1, 0, 0, 0 };
+	int64_t size;
+	int64_t slots;
 	int64_t eligible;
 	int64_t chosen;
-	int64_t added = 0;
-	char id[TEXT_SIZE];
-	const char *values[] = { id };
+	int64_t added;
+	char texts[5][TEXT_SIZE];
+	const char *values[] = { texts[0], texts[1], texts[2], texts[3], texts[4], controller->broker };
 	PGresult *result = NULL;
 	enum ota_err err;
 
-	(void)snprintf(id, sizeof(id), "%" PRId64, row->id);
+	(void)snprintf(texts[0], TEXT_SIZE, "%" PRId64, row->id);
 	err = pg_exec(pg, "SELECT * FROM ota.controller_eligible($1)", 1, values, &result, why);
 	if (err) {
 		return err;
@@ -191,18 +192,29 @@ static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 	eligible = pg_int(result, 0, 0);
 	chosen = pg_int(result, 0, 1);
 	PQclear(result);
-	arguments[2] = eligible;
-	arguments[3] = cohort_size(eligible, row->next_percent_milli, row->next_min_devices,
-		row->stage == 0, row->stage + 1 == row->stages, chosen);
-	if (arguments[3] < 0) {
+	size = cohort_size(eligible, row->next_percent_milli, row->next_min_devices, row->stage == 0,
+		row->stage + 1 == row->stages, chosen);
+	if (size < 0) {
 		ota_why_set(why, "rollout %" PRId64 " has a stage that makes no sense", row->id);
 		return OTA_ERR_STATE;
 	}
-	arguments[4] = open_slots(row);
-	err = controller_call(
-		pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4, $5)", 5, arguments, &added, why);
-	if (!err && added >= 0) {
-		controller->unanalyzed = controller->unanalyzed || (added > 0 && added <= arguments[4]);
+	slots = open_slots(row);
+	(void)snprintf(texts[1], TEXT_SIZE, "%d", row->stage + 1);
+	(void)snprintf(texts[2], TEXT_SIZE, "%" PRId64, eligible);
+	(void)snprintf(texts[3], TEXT_SIZE, "%" PRId64, size);
+	(void)snprintf(texts[4], TEXT_SIZE, "%" PRId64, slots);
+	err = pg_exec(pg, "SELECT ota.controller_open_stage($1, $2::int, $3, $4, $5, $6)", 6, values,
+		&result, why);
+	if (err) {
+		return err;
+	}
+	added = pg_int(result, 0, 0);
+	PQclear(result);
+	if (added >= 0) {
+		const bool counted_later = added > 0 && added <= slots;
+
+		controller->unanalyzed = controller->unanalyzed || counted_later;
+		done->opened = done->opened || counted_later;
 		/* Where all join it has not counted all of them. */
 		if (eligible < chosen + added) {
 			eligible = chosen + added;
@@ -213,18 +225,18 @@ static enum ota_err open_stage(struct controller *controller, struct pg *pg,
 			row->id, row->version, row->fleet, row->stage + 1, row->stages, chosen + added,
 			eligible, added);
 	}
-	return err;
+	return OTA_OK;
 }
 
 enum ota_err controller_open(struct controller *controller, struct pg *pg,
-	const struct rollout_row *row, struct ota_why *why)
+	const struct rollout_row *row, struct controller_result *done, struct ota_why *why)
 {
 	/* A million devices take about fifteen seconds, and a busy machine several times that. */
 	enum ota_err err = pg_script(pg, "SET LOCAL statement_timeout = '10min'", why);
 
 	if (!err) {
 		pg->patience_ms = PG_SCRIPT_MS;
-		err = open_stage(controller, pg, row, why);
+		err = open_stage(controller, pg, row, done, why);
 		pg->patience_ms = 0;
 	}
 	return err;

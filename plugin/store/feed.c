@@ -371,16 +371,15 @@ static enum ota_err claim_few(
 		pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool)", 3, values, rows, why);
 }
 
-/* The same of many: their audit rows are hashed here, which would be a third of what they cost the database. */
-static enum ota_err claim_many(struct pg *pg, struct fold *fold, const char *const *values,
-	PGresult **rows, struct ota_why *why)
+/* Whom `sql` gives, which is many: their audit rows are hashed here, which would be a third of what they cost the database. */
+static enum ota_err take_many(struct pg *pg, struct fold *fold, const char *sql, int count,
+	const char *const *values, PGresult **rows, struct ota_why *why)
 {
 	struct ota_why ignored;
 	enum ota_err err = pg_script(pg, "BEGIN", why);
 
 	if (!err) {
-		err = pg_exec(pg, "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool, false)", 3, values,
-			rows, why);
+		err = pg_exec(pg, sql, count, values, rows, why);
 	}
 	if (!err && PQntuples(*rows) > 0) {
 		err = fold_note_begin(fold, why);
@@ -398,6 +397,33 @@ static enum ota_err claim_many(struct pg *pg, struct fold *fold, const char *con
 		*rows = NULL;
 	}
 	return err;
+}
+
+void feed_opened(struct feed *feed)
+{
+	feed->opened = true;
+	feed->turn = HAND_OUT_FIRST;
+}
+
+/* The next page of a stage that this broker has opened, or else what it can claim. */
+static enum ota_err take(struct feed *feed, struct pg *pg, struct fold *fold,
+	const char *const *values, PGresult **rows, struct ota_why *why)
+{
+	enum ota_err err = OTA_OK;
+
+	if (feed->opened) {
+		err = take_many(
+			pg, fold, "SELECT * FROM ota.broker_hand_out($1, $2::int)", 2, values, rows, why);
+		if (err || PQntuples(*rows) > 0) {
+			return err;
+		}
+		feed->opened = false;
+		PQclear(*rows);
+		*rows = NULL;
+	}
+	return feed->turn > HAND_OUT_FIRST ? take_many(pg, fold,
+			   "SELECT * FROM ota.broker_claim($1, $2::int, $3::bool, false)", 3, values, rows, why)
+									   : claim_few(pg, values, rows, why);
 }
 
 enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, bool again,
@@ -428,8 +454,7 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, 
 	room = room < feed->turn ? room : feed->turn;
 	(void)snprintf(limit, sizeof(limit), "%zu", room);
 	by_ms = clock_mono_ms() + TELL_WITHIN_MS;
-	err = feed->turn > HAND_OUT_FIRST ? claim_many(pg, fold, values, &rows, why)
-									  : claim_few(pg, values, &rows, why);
+	err = take(feed, pg, fold, values, &rows, why);
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		struct change *change = feed_make_offer(rows, n);
 
@@ -439,7 +464,7 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, 
 		}
 		err = feed_push(feed, change, why);
 	}
-	if (!err && (size_t)PQntuples(rows) >= room) {
+	if (!err && (feed->opened || (size_t)PQntuples(rows) >= room)) {
 		*more = true;
 		feed->turn = feed->turn * 2 < HAND_OUT_MAX ? feed->turn * 2 : HAND_OUT_MAX;
 	} else {

@@ -45,6 +45,7 @@ struct feed {
 	uint64_t round;
 	uint64_t release_round;
 	size_t turn;            /* devices to claim next; 0: as the first time */
+	bool opened;            /* a stage may wait to be handed out page by page */
 	struct warm *warm;      /* of the store */
 	bool releases_compared; /* what is kept is what the database has */
 	bool rollouts_compared;

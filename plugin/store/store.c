@@ -55,6 +55,9 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 		err = feed_gateways(store->feed, &store->pg, why);
 	}
 	err = err ? err : feed_urls(store->feed, &store->pg, why);
+	if (done.opened) {
+		feed_opened(store->feed);
+	}
 	do {
 		if (!err) {
 			err = feed_hand_out(store->feed, &store->pg, store->fold,
@@ -319,7 +322,7 @@ enum ota_err store_start(const struct options *options, struct keyring *keyring,
 	store->pg.waits = link_waits;
 	store->pg.waits_context = store;
 	store->fold = fold_new(options->broker_name, options->enroll, session_floor);
-	store->controller = controller_new(log);
+	store->controller = controller_new(options->broker_name, log);
 	store->commands = commands_new(changes);
 	store->updating = updating_new(changes);
 	store->events = calloc(STORE_BATCH_RECORDS, sizeof(*store->events));

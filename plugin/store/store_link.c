@@ -266,6 +266,25 @@ static enum ota_err take_name(struct store *store, struct ota_why *why)
 	return err;
 }
 
+/* What an earlier session of this name was handing out is nobody's now.  Before the broker says hello, in transactions of their own. */
+static enum ota_err hand_back(struct store *store, struct ota_why *why)
+{
+	const char *values[] = { store->options->broker_name };
+	bool more = true;
+	enum ota_err err = OTA_OK;
+
+	while (!err && more) {
+		PGresult *result = NULL;
+
+		err = pg_exec(&store->pg, "SELECT ota.broker_hand_back($1)", 1, values, &result, why);
+		if (!err) {
+			more = PQntuples(result) > 0 && !PQgetisnull(result, 0, 0);
+			PQclear(result);
+		}
+	}
+	return err;
+}
+
 static enum ota_err greet(struct store *store, struct ota_why *why)
 {
 	const char *values[] = { store->options->broker_name, OTA_VERSION, store->greeted ? "f" : "t" };
@@ -328,6 +347,9 @@ enum ota_err link_connect(struct store *store, struct ota_why *why)
 	}
 	if (!err) {
 		err = know_database(store, why);
+	}
+	if (!err) {
+		err = hand_back(store, why);
 	}
 	if (!err) {
 		err = greet(store, why);

@@ -117,6 +117,99 @@ END
 $$;
 COMMENT ON FUNCTION ota.broker_claim(text, integer, boolean, boolean) IS 'Plugin: take the devices that this broker tells next';
 
+CREATE OR REPLACE FUNCTION ota.broker_hand_out(i_broker text, i_limit integer)
+RETURNS TABLE (device_id text, rollout_id bigint, attempt integer, release_id bigint, label text, deadline_ms bigint,
+    fleet text, hardware text, version text, sequence bigint, topic text, again boolean, via text, at_ms bigint, said text)
+LANGUAGE plpgsql SET search_path = ota, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_memoize = off SET jit = off AS $$
+-- The next page, of up to i_limit devices, of a stage that this broker has opened with their rows already notified: as ota.broker_claim()
+-- returns them.  No row: nothing is being handed out any more.  The broker writes the audit rows in the same transaction, each says
+-- `said`, and tells the devices when that has committed.
+-- Holds the rollout against a halt for as long as this transaction lasts: after a halt has committed nobody is told, and who is not in a
+-- page is pending again.  The same when the window has closed, or it takes too long.
+-- A device whose session has ended since is in the page too: the broker says then that it could not be told.  One that is back in
+-- another session is told in that one.  A row that no open stage asks for, see ota.broker_claim(), is left to that function.
+DECLARE
+    h  ota.hand_out;
+    r  ota.rollout;
+BEGIN
+    FOR h IN SELECT o.* FROM ota.hand_out o WHERE o.broker = i_broker ORDER BY o.rollout_id LOOP
+        SELECT x.* INTO r FROM ota.rollout x WHERE x.rollout_id = h.rollout_id FOR SHARE;
+        -- With the lock held.
+        SELECT o.* INTO h FROM ota.hand_out o WHERE o.rollout_id = r.rollout_id FOR UPDATE;
+        CONTINUE WHEN NOT FOUND;
+        IF r.state NOT IN ('running', 'completed') OR h.until < now() OR NOT ota.rollout_may_tell(r) THEN
+            PERFORM ota.hand_back(h.rollout_id, true);
+            -- One in a transaction: the rows of the next come before who is listening.
+            RETURN;
+        END IF;
+        RETURN QUERY
+        WITH page AS MATERIALIZED (
+            SELECT u.rollout_id, u.device_id, u.deadline, u.attempt, u.stage, u.rank, u.served_stage, u.retell_at IS NOT NULL AS back
+              FROM ota.device_update u
+             WHERE ota.is_untold(u, h)
+             ORDER BY u.deadline, u.device_id LIMIT i_limit
+        ), moved AS (
+            UPDATE ota.hand_out o SET done_deadline = l.deadline, done_device = l.device_id
+              FROM (SELECT p.deadline, p.device_id FROM page p ORDER BY p.deadline DESC, p.device_id DESC LIMIT 1) l
+             WHERE o.rollout_id = h.rollout_id
+        ), picked AS MATERIALIZED (
+            SELECT p.*, d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.session, d.notify_topic, d.gateway,
+                   d.broker IS NOT DISTINCT FROM i_broker AS here,
+                   coalesce(d.fleet = r.fleet AND p.stage <= r.current_stage AND p.rank = ota.cohort_rank(p.rollout_id, p.device_id)
+                            AND (s.percent = 100 OR p.rank <= s.last_rank
+                              OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = p.rollout_id AND a.device_id = p.device_id
+                                            AND a.stage = p.stage)), false) AS asked
+              FROM page p
+              JOIN ota.device d ON d.device_id = p.device_id
+              LEFT JOIN ota.rollout_stage s ON s.rollout_id = p.rollout_id AND s.stage = r.current_stage
+        ), strayed AS (
+            UPDATE ota.device_update u
+               SET state = 'pending', granted_at = now(), notified_at = NULL, deadline = NULL, retell_at = NULL
+              FROM picked p
+             WHERE NOT p.asked AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id AND u.state = 'notified'
+        ), returned AS (
+            UPDATE ota.device_update u
+               SET told_session = p.session, boots = 0, boots_since = now(), retell_at = NULL
+              FROM picked p
+             WHERE p.asked AND p.back AND p.here AND u.rollout_id = p.rollout_id AND u.device_id = p.device_id AND u.state = 'notified'
+        )
+        SELECT p.device_id, p.rollout_id, p.attempt, r.release_id, s.label, (extract(epoch FROM p.deadline) * 1000)::bigint,
+               p.fleet, p.hardware, p.version, p.sequence, p.notify_topic, false, p.gateway,
+               (extract(epoch FROM now()) * 1000)::bigint,
+               concat('{"attempt": ', p.attempt, ', "stage": ', p.served_stage, ', "again": false}')
+          FROM picked p
+          JOIN ota.rollout_stage s ON s.rollout_id = p.rollout_id AND s.stage = p.served_stage
+         -- Who is back at another broker is told again by that one.
+         WHERE p.asked AND (p.here OR NOT p.back);
+        EXIT WHEN FOUND;
+    END LOOP;
+    DELETE FROM ota.hand_out o
+     WHERE o.broker = i_broker AND NOT EXISTS (SELECT FROM ota.device_update u WHERE ota.is_untold(u, o));
+END
+$$;
+COMMENT ON FUNCTION ota.broker_hand_out(text, integer) IS 'Plugin: the next devices of a stage that was opened with their rows notified';
+
+CREATE OR REPLACE FUNCTION ota.broker_hand_back(i_broker text)
+RETURNS bigint
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    -- A broker that comes back, or another process of its name, has lost what it was handing out.  Returns how many devices are pending
+    -- again, null: nothing is left.  One stage at a time, see ota.hand_back().
+    SELECT ota.hand_back(h.rollout_id, true)
+      FROM (SELECT o.rollout_id FROM ota.hand_out o WHERE o.broker = i_broker ORDER BY o.rollout_id LIMIT 1) h;
+$$;
+COMMENT ON FUNCTION ota.broker_hand_back(text) IS 'Plugin: what this broker was handing out before it lost its session';
+
+CREATE OR REPLACE FUNCTION ota.controller_hand_back()
+RETURNS bigint
+LANGUAGE sql SET search_path = ota, pg_temp AS $$
+    -- Devices that have not been told in time, because their broker is gone, slow or cut off.  As ota.broker_hand_back().
+    SELECT ota.hand_back(h.rollout_id, true)
+      FROM (SELECT o.rollout_id FROM ota.hand_out o WHERE o.until < now() ORDER BY o.rollout_id LIMIT 1) h;
+$$;
+COMMENT ON FUNCTION ota.controller_hand_back() IS 'Plugin: a stage that has not been handed out in time';
+
 CREATE OR REPLACE FUNCTION ota.broker_recalls(i_broker text, i_limit integer)
 RETURNS TABLE (device_id text, rollout_id bigint, version text, topic text, via text)
 LANGUAGE sql SET search_path = ota, pg_temp AS $$
@@ -156,7 +249,8 @@ LANGUAGE sql STABLE SET search_path = ota, pg_temp AS $$
       JOIN ota.rollout r ON r.rollout_id = u.rollout_id
       JOIN ota.rollout_stage s ON s.rollout_id = u.rollout_id AND s.stage = u.served_stage
       JOIN ota.device d ON d.device_id = u.device_id
-     WHERE u.state = 'notified' AND u.broker = i_broker AND u.deadline > now() AND NOT u.recall;
+     WHERE u.state = 'notified' AND u.broker = i_broker AND u.deadline > now() AND NOT u.recall
+       AND NOT EXISTS (SELECT FROM ota.hand_out h WHERE h.rollout_id = u.rollout_id AND ota.is_untold(u, h));
 $$;
 COMMENT ON FUNCTION ota.broker_claims(text) IS 'Plugin: the devices that this broker has told and that have not answered';
 

@@ -26,11 +26,11 @@ BEGIN
             jsonb_build_object('broker', i_broker, 'plugin', i_plugin, 'away_seconds', round(extract(epoch FROM away))));
     ELSE
         PERFORM ota.broker_sessions_return(i_broker);
-        -- A claim whose answer was lost with the connection: its devices are claimed again, and the gate tells those that it has
-        -- not told yet.
+        -- A claim, or a page of a stage that was handed out, whose answer was lost with the connection: its devices are claimed again,
+        -- and the gate tells those that it has not told yet.
         UPDATE ota.device_update SET retell_at = now() + interval '2 seconds'
          WHERE broker = i_broker AND state = 'notified' AND retell_at IS NULL AND deadline IS NOT NULL
-           AND notified_at > now() - away - interval '10 seconds';
+           AND notified_at > now() - away - interval '20 seconds';
     END IF;
     UPDATE ota.broker SET alive_at = now() WHERE broker = i_broker;
     RETURN last;

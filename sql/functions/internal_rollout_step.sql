@@ -14,6 +14,8 @@ DECLARE
     moved  text[] := ARRAY['notified', 'downloading', 'verifying']
                      || CASE WHEN cardinality(i_rollout_ids) > 1 THEN ARRAY['applying', 'rebooting'] ELSE '{}' END;
 BEGIN
+    -- Before the rows, as whoever hands a stage out, or back.
+    PERFORM 1 FROM ota.hand_out h WHERE h.rollout_id = ANY (i_rollout_ids) ORDER BY h.rollout_id FOR UPDATE;
     IF i_waiting THEN
         PERFORM 1 FROM ota.device_update u
           WHERE u.rollout_id = ANY (i_rollout_ids) AND u.state = ANY (ARRAY['pending'] || moved)
@@ -158,6 +160,7 @@ BEGIN
     CASE target
         WHEN 'paused' THEN
             PERFORM ota.rollout_lock_rows(ARRAY[r.rollout_id], false);
+            PERFORM ota.hand_back(r.rollout_id, false);
             UPDATE ota.device_update SET granted_at = NULL
              WHERE rollout_id = r.rollout_id AND state = 'pending' AND granted_at IS NOT NULL;
         WHEN 'running' THEN
@@ -166,6 +169,8 @@ BEGIN
             END IF;
         WHEN 'halted', 'cancelled', 'superseded' THEN
             PERFORM ota.rollout_lock_rows(ARRAY[r.rollout_id], target <> 'halted');
+            -- Who has not been told is not recalled, and does not count as told.
+            PERFORM ota.hand_back(r.rollout_id, false);
             PERFORM ota.rollout_recall(r.rollout_id);
             IF target <> 'halted' THEN
                 UPDATE ota.device_update

@@ -1,9 +1,10 @@
 -- Which devices may get a release.  (Files are applied in the order of their names; this one needs internal_semver.)
 
--- Its columns change from version to version, which CREATE OR REPLACE refuses; nothing depends on it.
+-- Its columns change from version to version, which CREATE OR REPLACE refuses; nothing but the other one depends on it.
+DROP FUNCTION IF EXISTS ota.stage_pool(ota.rollout, integer, text, boolean, text);
 DROP FUNCTION IF EXISTS ota.eligible_devices(text, bigint, text[]);
 CREATE FUNCTION ota.eligible_devices(fleet text, release_id bigint, ids text[] DEFAULT NULL)
-RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text, steps bigint[], broker text, gateway text)
+RETURNS TABLE (device_id text, reason text, code text, version text, hardware text, connected boolean, listening boolean, site text, steps bigint[], broker text, gateway text, session bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     -- Every device of the fleet with the reason why it cannot be given the release (null: it can), in words for people and as the
@@ -49,13 +50,13 @@ BEGIN ATOMIC
           FROM kinds k JOIN ways w ON w.hardware = k.hardware
     ), devices AS (
         -- Most releases have no bounds: then nothing is looked up for a device.
-        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
+        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.session, d.attributes,
                d.pinned_version, d.quarantined_at, d.failures, NULL::text AS bounds, NULL::boolean AS unreadable, NULL::bigint[] AS steps
           FROM ota.device d
          WHERE NOT (SELECT t.bounded FROM terms t) AND d.fleet = eligible_devices.fleet
            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
         UNION ALL
-        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.attributes,
+        SELECT d.device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.session, d.attributes,
                d.pinned_version, d.quarantined_at, d.failures, v.bounds, v.unreadable, s.steps
           FROM ota.device d
           LEFT JOIN versions v ON v.version = coalesce(d.version, '')
@@ -64,7 +65,7 @@ BEGIN ATOMIC
            AND (eligible_devices.ids IS NULL OR d.device_id = ANY (eligible_devices.ids))
     ), judged AS (
         -- The first that fits is the answer.  The terms are not joined, which each device would pay for: they are values.
-        SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway,
+        SELECT d.device_id::text AS device_id, d.version, d.hardware, d.connected, d.listening, d.sequence, d.broker, d.gateway, d.session,
                nullif(d.attributes ->> 'site', '') AS site, d.pinned_version, d.unreadable, d.steps, d.quarantined_at, d.failures,
                CASE WHEN d.version = (SELECT t.version FROM terms t) THEN 'current'
                     WHEN coalesce(d.pinned_version, (SELECT t.fleet_pin FROM terms t)) <> (SELECT t.version FROM terms t) THEN 'pinned'
@@ -99,7 +100,29 @@ BEGIN ATOMIC
                WHEN 'not_yet' THEN 'not valid before ' || (SELECT t.not_before FROM terms t)
                WHEN 'expired' THEN 'expired at ' || (SELECT t.expires FROM terms t)
            END,
-           j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps, j.broker, j.gateway
+           j.code, j.version, j.hardware, j.connected, j.listening, j.site, j.steps, j.broker, j.gateway, j.session
       FROM judged j;
 END;
 COMMENT ON FUNCTION ota.eligible_devices(text, bigint, text[]) IS 'Devices of a fleet, each with the reason why it cannot get a release; null: it can';
+
+CREATE FUNCTION ota.stage_pool(r ota.rollout, i_stage integer, i_no_site text, i_slots boolean, i_direct text)
+RETURNS TABLE (device_id text, rank bigint, ready boolean, from_version text, site text, granted_at timestamptz, served_stage integer,
+    broker text, state text, notified_at timestamptz, told_session bigint, place text, hardware text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- Who may join a stage, each with its row of ota.device_update; for the parameters see ota.controller_open_stage().  Without SET
+    -- clauses, as ota.eligible_devices(): part of the caller's query.
+    SELECT c.device_id, c.rank, c.listening AND c.told IS NOT TRUE, c.version, coalesce(c.site, i_no_site), CASE WHEN c.slot THEN now() END,
+           CASE WHEN c.slot THEN i_stage END, CASE WHEN c.slot THEN c.broker END, CASE WHEN c.told THEN 'notified' ELSE 'pending' END,
+           CASE WHEN c.told THEN now() END, CASE WHEN c.told THEN c.session ELSE 0 END, c.site, c.hardware
+      FROM (SELECT b.*, b.slot AND b.broker = i_direct AS told
+              FROM (SELECT e.device_id, e.listening, e.version, e.site, e.broker, e.session, e.hardware,
+                           ota.cohort_rank(r.rollout_id, e.device_id) AS rank,
+                           CASE WHEN i_slots THEN e.listening AND e.gateway IS NULL AND e.device_id NOT IN (SELECT o.device_id FROM ota.device_update o
+                                WHERE o.state IN ('notified', 'downloading', 'verifying', 'applying', 'rebooting')) END AS slot
+                      FROM ota.eligible_devices(r.fleet, r.release_id) e
+                     WHERE e.code IS NULL AND (r.only_from IS NULL OR e.version = r.only_from)
+                       AND NOT EXISTS (SELECT 1 FROM ota.device_update u WHERE u.rollout_id = r.rollout_id AND u.device_id = e.device_id)
+                    OFFSET 0) b) c;
+END;
+COMMENT ON FUNCTION ota.stage_pool(ota.rollout, integer, text, boolean, text) IS 'Internal: the devices that may join a stage, with the rows that they would have';

@@ -31,8 +31,9 @@ CREATE OR REPLACE FUNCTION ota.device_update_guard()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- A device's part in a rollout begins pending and without a slot; what it is told and how it ends, comes later.  A stage that opens
--- may give slots, which it counts itself: an INSERT does not reach ota.device_update_count().  That says what opens is no secret:
--- whoever may write these rows could give a slot by an UPDATE too, and ota.broker_claim() looks whether a stage asks for the device.
+-- may give slots, or say that its devices are told next (see ota.hand_out), which it counts itself: an INSERT does not reach
+-- ota.device_update_count().  That says what opens is no secret: whoever may write these rows could give a slot by an UPDATE too, and
+-- ota.broker_claim() and ota.broker_hand_out() look whether a stage asks for the device.
 BEGIN
     RAISE EXCEPTION USING ERRCODE = '55000',
         MESSAGE = format('device "%s" cannot begin its part in rollout %s %s', left(NEW.device_id, 140), NEW.rollout_id,
@@ -43,8 +44,8 @@ $$;
 COMMENT ON FUNCTION ota.device_update_guard() IS 'Trigger: refuses device updates that do not begin at the beginning';
 
 CREATE OR REPLACE TRIGGER device_update_guard BEFORE INSERT ON ota.device_update
-    FOR EACH ROW WHEN (NEW.state <> 'pending' OR NEW.retell_at IS NOT NULL OR NEW.recall
-        OR (NEW.granted_at IS NOT NULL OR NEW.served_stage IS NOT NULL)
+    FOR EACH ROW WHEN (NEW.state NOT IN ('pending', 'notified') OR NEW.retell_at IS NOT NULL OR NEW.recall
+        OR (NEW.state = 'notified' OR NEW.granted_at IS NOT NULL OR NEW.served_stage IS NOT NULL)
            AND current_setting('ota.opens', true) IS DISTINCT FROM NEW.rollout_id::text)
     EXECUTE FUNCTION ota.device_update_guard();
 

@@ -55,6 +55,7 @@
 #define TELL_TWICE 13	/* the gate does not remember what it has told */
 #define STRICT_HALT 14	/* not a mutant: asks for more than is promised */
 #define NO_END 15		/* an offer may be told however old it is */
+#define KEEP_UNTOLD 16	/* a halt takes who was to be told next for told */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -96,6 +97,7 @@ typedef row { /* ota.device_update and ota.device of one device */
 	bit ready;
 	bit granted;
 	byte broker; /* granted to, then told by */
+	bit untold; /* notified from the opening of its stage, and in no page yet: behind the mark of ota.hand_out */
 	bit recall;
 	byte attempt;
 	byte told_session;
@@ -157,6 +159,7 @@ byte last_told[DEVICES];	/* session and attempt of the last notice */
 bit stage_is_not_exceeded = 1;
 bit pace_is_not_exceeded = 1;
 bit no_claim_after_halt = 1;
+bit only_told_is_recalled = 1;
 bit nothing_told_after_halt_is_heard = 1;
 bit nothing_told_after_halt = 1;
 bit nothing_told_long_after_halt = 1;
@@ -171,10 +174,12 @@ bit no_rollout_is_stuck = 1;
 #define is_open (rollout == RUNNING || rollout == COMPLETED)
 #define in_cohort(d) (stage > 1 || (stage == 1 && (d) < FIRST_STAGE))
 #define in_flight(d) (rows[d].state == NOTIFIED || (rows[d].state == PENDING && rows[d].granted))
+#define is_untold(d) (rows[d].state == NOTIFIED && rows[d].untold)
 #define is_over(d) (!in_cohort(d) || rows[d].state >= SUCCEEDED)
 #define waits(d) (rows[d].state == PENDING && rows[d].ready && !rows[d].granted)
 #define may_claim(b, d)                                                                                                        \
 	((rows[d].state == PENDING && rows[d].granted && rows[d].broker == b)                                                      \
+		|| (rows[d].state == NOTIFIED && rows[d].untold && rows[d].broker == b && !(rows[d].retell && rows[d].at != b))        \
 		|| (rows[d].state == NOTIFIED && rows[d].retell && rows[d].at == b && rows[d].listening))
 #define may_recall(b, d)                                                                                                       \
 	(rows[d].recall && (MUTANT == LOST_RECALL -> rows[d].broker == b : rows[d].at == b && rows[d].listening))
@@ -201,12 +206,14 @@ bit no_rollout_is_stuck = 1;
 #define flying (in_flight(0) + in_flight(1))
 #define one_waits (waits(0) || waits(1))
 #define has_strays (is_stray(0) || is_stray(1))
+#define has_untold (is_untold(0) || is_untold(1))
 #define each(step) step(0) step(1)
 #elif DEVICES == 3
 #define all_over (is_over(0) && is_over(1) && is_over(2))
 #define flying (in_flight(0) + in_flight(1) + in_flight(2))
 #define one_waits (waits(0) || waits(1) || waits(2))
 #define has_strays (is_stray(0) || is_stray(1) || is_stray(2))
+#define has_untold (is_untold(0) || is_untold(1) || is_untold(2))
 #define each(step) step(0) step(1) step(2)
 #endif
 
@@ -279,6 +286,16 @@ inline apply(b, kind, d, session, attempt)
 		fi
 	fi;
 	settle_slot(d)
+}
+
+/* ota.hand_back() */
+inline hand_back(d)
+{
+	rows[d].state = PENDING;
+	rows[d].untold = 0;
+	rows[d].retell = 0;
+	rows[d].ready = rows[d].listening;
+	rows[d].granted = rows[d].listening && rows[d].at == rows[d].broker
 }
 
 /* --- the end of a session, of a broker --- */
@@ -354,12 +371,19 @@ end:
 	od
 }
 
-inline open_stage(k)
+/* Who listens at the broker that opens the stage is notified from the beginning, as far as the pace allows. */
+inline open_stage(b, k)
 {
 	stage = k;
 	for (i : 0 .. DEVICES - 1) {
 		if
-		:: (in_cohort(i) || MUTANT == NO_STAGE) && rows[i].state == ABSENT ->
+		:: in_cohort(i) && rows[i].state == ABSENT && rows[i].listening && rows[i].at == b && flying < IN_FLIGHT ->
+			rows[i].state = NOTIFIED;
+			rows[i].untold = 1;
+			rows[i].attempt = 1;
+			rows[i].told_session = rows[i].session;
+			rows[i].broker = b
+		:: (in_cohort(i) || MUTANT == NO_STAGE) && rows[i].state == ABSENT && !(in_cohort(i) && rows[i].listening && rows[i].at == b && flying < IN_FLIGHT) ->
 			rows[i].state = PENDING;
 			rows[i].attempt = 1;
 			rows[i].ready = rows[i].listening
@@ -398,7 +422,7 @@ end:
 		i = brokers[b].chosen;
 		if
 		:: brokers[b].decided == START && rollout == SCHEDULED -> rollout = RUNNING
-		:: brokers[b].decided == OPEN_STAGE && rollout == RUNNING && stage == brokers[b].chosen -> open_stage(stage + 1)
+		:: brokers[b].decided == OPEN_STAGE && rollout == RUNNING && stage == brokers[b].chosen -> open_stage(b, stage + 1)
 		:: brokers[b].decided == COMPLETE && rollout == RUNNING && stage == 2 -> rollout = COMPLETED
 		:: brokers[b].decided == GRANT && is_open && waits(i) && !is_locked(i) ->
 			rows[i].granted = 1;
@@ -409,6 +433,17 @@ end:
 		fi;
 		brokers[b].decided = 0;
 		brokers[b].chosen = 0;
+		i = 0
+	}
+	/* ota.controller_hand_back(): whatever is being handed out may take too long. */
+	:: d_step {
+		leads(b) && nobody_claims && has_untold ->
+		for (i : 0 .. DEVICES - 1) {
+			if
+			:: is_untold(i) -> hand_back(i)
+			:: else
+			fi
+		}
 		i = 0
 	}
 	/* ota.broker_sweep(): devices of a broker whose name nobody holds. */
@@ -437,7 +472,10 @@ end:
 		brokers[b].recall[d] = 1                                                                                               \
 	}
 
-/* ota.broker_claim() begins: the device's row is locked, and the rollout against a halt.  A pass looks at the rollouts before. */
+/*
+ * ota.broker_claim() or ota.broker_hand_out() begins: the rollout is locked against a halt, and the device's row; a page locks no row, but
+ * sees all of them at one moment.  A pass looks at the rollouts before.
+ */
 #define CLAIM(d)                                                                                                               \
 	:: d_step {                                                                                                                \
 		brokers[b].link && brokers[b].live && is_open && brokers[b].claiming == NONE && may_claim(b, d)\
@@ -454,7 +492,8 @@ inline commit_claim(b, d)
 	stage_is_not_exceeded = in_cohort(d);
 	assert(stage_is_not_exceeded);
 	rows[d].state = NOTIFIED;
-	rows[d].told_session = rows[d].session;
+	rows[d].told_session = (rows[d].untold && !rows[d].retell -> rows[d].told_session : rows[d].session);
+	rows[d].untold = 0;
 	rows[d].ready = 0;
 	rows[d].retell = 0;
 	rows[d].recall = 0;
@@ -462,6 +501,14 @@ inline commit_claim(b, d)
 	committed[d] = rows[d].attempt;
 	brokers[b].claiming = NONE
 }
+
+/* A page passes over who is back at another broker, which tells him again. */
+#define PASS(d)                                                                                                                \
+	:: d_step {                                                                                                                \
+		brokers[b].link && is_open && is_untold(d) && rows[d].broker == b && rows[d].retell && rows[d].at != b                 \
+			&& !is_locked(d) ->                                                                                                \
+		rows[d].untold = 0                                                                                                     \
+	}
 
 proctype hands_out(byte b)
 {
@@ -472,6 +519,7 @@ end:
 	:: d_step { brokers[b].link && brokers[b].live != is_open -> brokers[b].live = is_open }
 	each(TAKE_RECALL)
 	each(CLAIM)
+	each(PASS)
 	/* ... and commits.  feed_push(): the answer is here, the gate may tell. */
 	:: d_step {
 		brokers[b].claiming != NONE ->
@@ -580,6 +628,10 @@ end:
 		brokers[b].ahead = 0;
 		for (i : 0 .. DEVICES - 1) {
 			if
+			:: is_untold(i) && rows[i].broker == b -> hand_back(i) /* ota.broker_hand_back() */
+			:: else
+			fi;
+			if
 			:: !brokers[b].greeted && rows[i].at == b -> /* ota.broker_sessions_end() */
 				rows[i].listening = 0;
 				rows[i].cut_off = 0;
@@ -591,7 +643,7 @@ end:
 				rows[i].ready = rows[i].state == PENDING
 			:: else
 			fi;
-			/* A claim may have been committed whose answer never came. */
+			/* A claim, or a page, may have been committed whose answer never came. */
 			if
 			:: brokers[b].greeted && rows[i].broker == b && rows[i].state == NOTIFIED && MUTANT != LOST_ANSWER ->
 				rows[i].retell = 1
@@ -665,7 +717,17 @@ inline recall_rows(becomes)
 {
 	for (i : 0 .. DEVICES - 1) {
 		if
-		:: rows[i].state == NOTIFIED -> rows[i].state = becomes; rows[i].recall = 1; rows[i].retell = 0
+		:: is_untold(i) && MUTANT != KEEP_UNTOLD ->
+			hand_back(i);
+			rows[i].granted = 0;
+			rows[i].ready = rows[i].ready && becomes != CANCELLED;
+			rows[i].state = (becomes == CANCELLED -> CANCELLED : PENDING)
+		:: rows[i].state == NOTIFIED && !(is_untold(i) && MUTANT != KEEP_UNTOLD) ->
+			only_told_is_recalled = !rows[i].untold;
+			assert(only_told_is_recalled);
+			rows[i].state = becomes;
+			rows[i].recall = 1;
+			rows[i].retell = 0
 		:: rows[i].state == PENDING ->
 			rows[i].granted = 0;
 			if

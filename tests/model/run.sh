@@ -110,6 +110,7 @@ main() {
 	start breaks LOST_ANSWER no_rollout_is_stuck 2 2 0 1 0 0
 	start breaks STRICT_HALT nothing_told_after_halt 2 2 0 0 0 1
 	start breaks NO_END nothing_told_long_after_halt 2 2 0 0 0 1
+	start breaks KEEP_UNTOLD only_told_is_recalled 2 2 0 0 0 1
 	wait
 	for line in "$work"/*.line; do
 		IFS='|' read -r kind size what seconds <"$line"

@@ -17,7 +17,8 @@
 
 struct controller;
 
-OTA_MUST_USE struct controller *controller_new(struct logring *log);
+/* `broker`: the name of this one; like `log` it outlives the controller. */
+OTA_MUST_USE struct controller *controller_new(const char *broker, struct logring *log);
 void controller_free(struct controller *controller);
 
 /* The connection is gone, and the lock with it. */
@@ -25,8 +26,10 @@ void controller_reset(struct controller *controller);
 
 /* What a pass did. */
 struct controller_result {
-	bool leads;  /* this broker holds the lock */
-	bool acted;  /* some rollout moved: figures and hand-outs should be looked at now */
+	bool leads; /* this broker holds the lock */
+	bool acted; /* some rollout moved: figures and hand-outs should be looked at now */
+	bool
+		opened; /* ... by opening a stage that may wait to be handed out by this broker, see feed_opened() */
 	bool active; /* some rollout is running or scheduled: come back soon */
 };
 

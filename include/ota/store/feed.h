@@ -54,6 +54,11 @@ OTA_MUST_USE enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct
 /* Tell the gate the fleets' URLs when they have changed, and the database which credentials are here. */
 OTA_MUST_USE enum ota_err feed_urls(struct feed *feed, struct pg *pg, struct ota_why *why);
 /*
+ * This broker has opened a stage: feed_hand_out() looks whether rows of its devices are notified already and wait to be told, until none
+ * does.
+ */
+void feed_opened(struct feed *feed);
+/*
  * Hand out recalls and notices, as many as the queue takes.  *more: there may be more right away.  again: devices that came back
  * without a sign of having started, too; only when the tables are hardly behind the outbox, because they are where that sign would be.
  * `fold`: hashes the audit rows of large claims; what it had of its last batch is gone.
