@@ -62,7 +62,7 @@ BEGIN
         INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site, granted_at, served_stage, broker,
             state, notified_at, told_session, boots_since, deadline)
         SELECT r.rollout_id, c.device_id, i_stage, c.rank, c.ready, c.from_version, c.site, c.granted_at, c.served_stage, c.broker,
-               c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN clock_timestamp() + r.download_timeout END
+               c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN ota.next_ms(clock_timestamp()) + r.download_timeout END
           FROM (SELECT p.* FROM pool p LEFT JOIN ahead a ON a.device_id = p.device_id
                  ORDER BY a.device_id IS NULL, p.rank, p.device_id LIMIT i_count) c
          ORDER BY c.device_id
@@ -87,8 +87,9 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp SET enable_nestloop = off SET ji
 -- i_direct: the broker that opens the stage and tells its own devices next, page by page (ota.broker_hand_out()).  Those of the devices with
 -- a slot that listen there are notified from the beginning, as ota.broker_claim() would have written it: one write of a row, and not
 -- another.  Until they are in a page they are told of nothing, and ota.hand_back() makes them pending again.  Their deadline is a
--- moment after the other's, which gives the order of the pages.  None where there is something left to find out (stepping stones), and
--- where what a page may be late matters to the deadline.
+-- moment after the other's, which gives the order of the pages; in whole milliseconds, because a batch that touches a row (its device has
+-- left, say) writes it so, and must not move it to where the pages have been.  None where there is something left to find out (stepping
+-- stones), and where what a page may be late matters to the deadline.
 -- Returns how many the stage added; -1 when the rollout is no longer running or the stage is not the next one.
 -- Without nested loops: nobody has counted the rows of a stage that has just been opened, and a plan made for few of them
 -- compares every device with every other.  Without JIT: a plan that cannot do without a nested loop has, with these switched off,
@@ -131,7 +132,7 @@ BEGIN
             INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site, granted_at, served_stage, broker,
                 state, notified_at, told_session, boots_since, deadline)
             SELECT r.rollout_id, c.device_id, i_stage, c.rank, c.ready, c.from_version, c.site, c.granted_at, c.served_stage, c.broker,
-                   c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN clock_timestamp() + r.download_timeout END
+                   c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN ota.next_ms(clock_timestamp()) + r.download_timeout END
               FROM ota.stage_pool(r, i_stage, no_site, slots, direct) c
              ORDER BY c.device_id
             RETURNING rank, granted_at, notified_at, deadline)
@@ -143,7 +144,7 @@ BEGIN
             INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, ready, from_version, site, granted_at, served_stage, broker,
                 state, notified_at, told_session, boots_since, deadline)
             SELECT r.rollout_id, c.device_id, i_stage, c.rank, c.ready, c.from_version, c.site, c.granted_at, c.served_stage, c.broker,
-                   c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN clock_timestamp() + r.download_timeout END
+                   c.state, c.notified_at, c.told_session, c.notified_at, CASE WHEN c.state = 'notified' THEN ota.next_ms(clock_timestamp()) + r.download_timeout END
               FROM (SELECT p.* FROM ota.stage_pool(r, i_stage, no_site, slots, direct) p ORDER BY p.rank, p.device_id LIMIT i_size - inside) c
              ORDER BY c.device_id
             RETURNING rank, granted_at, notified_at, deadline)

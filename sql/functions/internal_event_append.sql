@@ -47,6 +47,13 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN timestamptz '1970-01-01 00:00:00+00' + i_ms * interval '1 millisecond';
 COMMENT ON FUNCTION ota.at_ms(bigint) IS 'Internal: milliseconds since 1970 as a time';
 
+CREATE OR REPLACE FUNCTION ota.next_ms(i_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+-- The next whole millisecond: a time that the broker, which counts in them, gives back as it was.
+RETURN date_trunc('milliseconds', i_at) + interval '1 millisecond';
+COMMENT ON FUNCTION ota.next_ms(timestamptz) IS 'Internal: the next whole millisecond';
+
 CREATE OR REPLACE FUNCTION ota.event_append(i_broker text, i_at_ms bigint[], i_device text[], i_rollout bigint[], i_kind text[],
     i_detail text[])
 RETURNS void

@@ -52,6 +52,10 @@ SELECT is(pg_temp.rows_of(:f), 'dev-1 notified broker told, dev-2 pending, dev-3
 SELECT is(pg_temp.miscounted(:f), NULL, 'the opening counts them');
 SELECT results_eq(format('SELECT told_session, boots, boots_since = notified_at, deadline - notified_at >= interval ''1 hour'', deadline - notified_at < interval ''61 minutes'' FROM ota.device_update WHERE rollout_id = %s AND device_id = ''dev-5''', :f),
     $$ VALUES (45::bigint, 0, true, true, true) $$, 'as a claim would have written it');
+SELECT is_empty(format('SELECT * FROM ota.device_update WHERE rollout_id = %s AND deadline <> date_trunc(''milliseconds'', deadline)', :f), 'deadlines in whole milliseconds');
+UPDATE ota.device_update SET deadline = to_timestamp((extract(epoch FROM deadline) * 1000)::bigint / 1000.0) WHERE rollout_id = :f;
+SELECT results_eq('SELECT u.device_id FROM ota.hand_out h JOIN ota.device_update u ON ota.is_untold(u, h) ORDER BY 1',
+    $$ VALUES ('dev-1'), ('dev-5'), ('dev-6'), ('dev-7') $$, 'a deadline that a batch writes again, in milliseconds, stays where it was');
 SELECT is_empty('SELECT * FROM ota.broker_claim(''broker'', 10)', 'nobody claims them');
 SELECT is_empty('SELECT * FROM ota.broker_claims(''broker'')', 'nor are they kept as told');
 SELECT is(pg_temp.page(10, 'other'), NULL, 'another broker hands out nothing');
