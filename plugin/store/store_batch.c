@@ -8,7 +8,8 @@
 enum {
 	/* Of few records, so that a command waits little; of more (STORE_BATCH_RECORDS) when so many wait that it makes no difference. */
 	BATCH_RECORDS = 4000,
-	BATCH_PART = 4, /* of what waits */
+	/* Of what waits.  With a larger part a storm of connections, which is gathered, would leave the buffers of its batches behind. */
+	BATCH_PART = 16,
 	BATCH_BYTES = 8 << 20,
 	GATHER_PART = 8, /* of the outbox: with so much in it nothing waits for more */
 };
