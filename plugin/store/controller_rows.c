@@ -60,8 +60,10 @@ enum {
 };
 
 enum {
-	/* Slots that a stage has from its opening at most: a halt takes back in one statement those that were not used.  Fewer than
-	ota.controller_eligible() counts of the devices that all join. */
+	/*
+	 * Slots that a stage has from its opening at most: a halt takes back in one statement those that were not used.  Fewer than
+	 * ota.controller_eligible() counts of the devices that all join.
+	 */
 	OPEN_SLOTS = 20000,
 };
 

@@ -89,7 +89,7 @@ struct gate {
 	struct blocks *blocks;   /* NULL: no images are served in blocks */
 	struct fleet_urls *urls; /* NULL: none */
 	struct address
-		address; /* of the notice being made: on the stack it would be cleared each time */
+		address; /* of the notice being made; on the stack it would be cleared each time */
 	int64_t url_logged_us; /* 0: never */
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];

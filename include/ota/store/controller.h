@@ -26,10 +26,9 @@ void controller_reset(struct controller *controller);
 
 /* What a pass did. */
 struct controller_result {
-	bool leads; /* this broker holds the lock */
-	bool acted; /* some rollout moved: figures and hand-outs should be looked at now */
-	bool
-		opened; /* ... by opening a stage that may wait to be handed out by this broker, see feed_opened() */
+	bool leads;  /* this broker holds the lock */
+	bool acted;  /* some rollout moved: figures and hand-outs should be looked at now */
+	bool opened; /* ... by opening a stage: feed_opened() is to be called */
 	bool active; /* some rollout is running or scheduled: come back soon */
 };
 
