@@ -87,7 +87,7 @@ static void note_key(void *context, const char *file, const char *reason)
 	logring_printf(feed->log, LOG_LEVEL_WARNING, "key %s is not used: %s", file, reason);
 }
 
-static void reload_keys(struct feed *feed, bool away)
+static void reload_keys(struct feed *feed)
 {
 	struct keyring *keyring = NULL;
 	struct ota_why why = { "" };
@@ -105,18 +105,25 @@ static void reload_keys(struct feed *feed, bool away)
 	}
 	keyring_free(feed->keyring);
 	feed->keyring = keyring;
+	feed->keys_read++;
 	warn_keys(feed);
 	logring_printf(
 		feed->log, LOG_LEVEL_NOTICE, "trusted keys were read, usable: %zu", keyring_count(keyring));
-	if (away) {
-		feed_restore_releases(feed);
-	}
 }
 
-void feed_reload(struct feed *feed, bool away)
+void feed_reload(struct feed *feed)
 {
-	reload_keys(feed, away);
-	feed_reload_credentials(feed, away);
+	reload_keys(feed);
+	feed_reload_credentials(feed);
+}
+
+void feed_without_database(struct feed *feed)
+{
+	if (feed->keys_used != feed->keys_read) {
+		feed->keys_used = feed->keys_read;
+		feed_restore_releases(feed);
+	}
+	feed_renew_urls(feed);
 }
 
 enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why)

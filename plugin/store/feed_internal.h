@@ -34,6 +34,8 @@ struct known_rollout {
 struct feed {
 	const struct options *options;
 	struct keyring *keyring;
+	uint64_t keys_read; /* how many times it was read again ... */
+	uint64_t keys_used; /* ... when all releases at the gate were last verified */
 	struct queue *changes;
 	struct logring *log;
 	struct known_release *releases;
@@ -53,8 +55,10 @@ struct feed {
 	size_t restored; /* ... so many of them are through */
 };
 
-/* Read the file of credentials again; `away` as in feed_reload(). */
-void feed_reload_credentials(struct feed *feed, bool away);
+/* Read the file of credentials again. */
+void feed_reload_credentials(struct feed *feed);
+/* Give the gate the fleets' URLs once more when they were made with other credentials. */
+void feed_renew_urls(struct feed *feed);
 /* Give the gate the fleets' URLs of before. */
 OTA_MUST_USE enum ota_err feed_restore_urls(struct feed *feed, struct ota_why *why);
 /* Give a change to the gate; it is freed on failure.  NULL counts as out of memory. */

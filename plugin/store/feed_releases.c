@@ -183,6 +183,7 @@ static enum ota_err give_to_gate(
 static enum ota_err look_at(struct feed *feed, struct pg *pg, const PGresult *rows, int n,
 	struct known_release *known, struct ota_why *why)
 {
+	const uint64_t keys = feed->keys_read;
 	const char *state = pg_text(rows, n, L_STATE);
 	const char *version = pg_text(rows, n, L_VERSION);
 	const struct warm_record record = record_of(rows, n);
@@ -196,6 +197,11 @@ static enum ota_err look_at(struct feed *feed, struct pg *pg, const PGresult *ro
 		return verified;
 	}
 	err = store_verdict(feed, pg, known->id, release, verified ? reason.text : NULL, why);
+	/* While PostgreSQL took its time; what the earlier ones said is not for the gate. */
+	if (!err && feed->keys_read != keys) {
+		ota_why_set(why, "the trusted keys were read again meanwhile");
+		err = OTA_ERR_CONFLICT;
+	}
 	if (!err && verified) {
 		logring_printf(
 			feed->log, LOG_LEVEL_WARNING, "release %s is refused: %s", version, reason.text);
@@ -250,10 +256,13 @@ static struct known_release *know_release(struct feed *feed, int64_t id)
 
 enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why)
 {
-	const char *fingerprint = keyring_fingerprint(feed->keyring);
 	PGresult *rows = NULL;
 	enum ota_err err = pg_exec(pg, "SELECT * FROM ota.broker_releases()", 0, NULL, &rows, why);
+	const uint64_t keys = feed->keys_read;
+	/* A copy: the ring may be another one before the last row is looked at. */
+	char fingerprint[sizeof(((struct known_release *)NULL)->fingerprint)];
 
+	(void)snprintf(fingerprint, sizeof(fingerprint), "%s", keyring_fingerprint(feed->keyring));
 	feed->release_round++;
 	for (int n = 0; !err && n < PQntuples(rows); n++) {
 		int64_t id = pg_int(rows, n, L_ID);
@@ -288,6 +297,7 @@ enum ota_err feed_releases(struct feed *feed, struct pg *pg, struct ota_why *why
 		feed_forget_releases(feed);
 		feed->releases_compared = true;
 	}
+	feed->keys_used = err ? feed->keys_used : keys;
 	return err;
 }
 
@@ -308,7 +318,8 @@ enum ota_err feed_restore_release(
 		return OTA_ERR_NOMEM;
 	}
 	if (err) {
-		/* It stays in the file: the database may judge it otherwise, or a key may come back. */
+		/* It stays in the file: the database may judge it otherwise, or a key may come back; then it is looked at again. */
+		known->fingerprint[0] = '\0';
 		return withdraw(feed, known, &ignored) ? OTA_ERR_FULL : err;
 	}
 	return give_to_gate(feed, known, release, &ignored);

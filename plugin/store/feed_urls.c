@@ -73,7 +73,7 @@ enum ota_err feed_restore_urls(struct feed *feed, struct ota_why *why)
 															  : OTA_OK;
 }
 
-void feed_reload_credentials(struct feed *feed, bool away)
+void feed_reload_credentials(struct feed *feed)
 {
 	struct credentials *credentials = NULL;
 	struct ota_why why = { "" };
@@ -92,7 +92,13 @@ void feed_reload_credentials(struct feed *feed, bool away)
 	feed->urls_stale = true;
 	logring_printf(
 		feed->log, LOG_LEVEL_NOTICE, "url credentials were read: %zu", credentials->count);
-	if (away && feed->urls) {
-		(void)!give_urls(feed, feed->urls, &why);
+}
+
+void feed_renew_urls(struct feed *feed)
+{
+	struct ota_why ignored;
+
+	if (feed->urls_stale && feed->urls) {
+		(void)!give_urls(feed, feed->urls, &ignored);
 	}
 }

@@ -160,8 +160,13 @@ static bool see_release(void *context, const struct warm_record *record)
 {
 	struct feed *feed = context;
 	struct ota_why reason = { "" };
+	enum ota_err err = feed_restore_release(feed, record, &reason);
 
-	if (feed_restore_release(feed, record, &reason) && reason.text[0]) {
+	if (err == OTA_ERR_FULL) {
+		feed->keys_used = feed->keys_read - 1; /* the gate is behind: once more, soon */
+		return false;
+	}
+	if (err && reason.text[0]) {
 		logring_printf(feed->log, LOG_LEVEL_WARNING, "release %s is refused: %s", record->version,
 			reason.text);
 	}

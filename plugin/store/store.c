@@ -209,10 +209,7 @@ static void *run(void *argument)
 		int64_t limit = PASS_IDLE_MS;
 		bool paused = false;
 
-		if (atomic_exchange(&store->reload, false)) {
-			feed_reload(store->feed, !store->pg.connection);
-			store->eager = true;
-		}
+		link_reload(store);
 		if (!store->pg.connection && clock_mono_ms() >= store->retry_at) {
 			enum ota_err err = link_connect(store, &why);
 
@@ -222,6 +219,9 @@ static void *run(void *argument)
 		}
 		if (store->pg.connection) {
 			limit = turn(store, &paused);
+		}
+		if (!store->pg.connection || store->said_away) {
+			feed_without_database(store->feed);
 		}
 		if (!store->pg.connection) {
 			limit = store->retry_at - clock_mono_ms();

@@ -103,9 +103,11 @@ int64_t link_trouble(struct store *store, const struct ota_why *why);
 OTA_MUST_USE enum ota_err link_poll(struct store *store, struct ota_why *why);
 /* Whether operators' commands are taken now, and what they are told if not. */
 void link_tell_commands(struct store *store);
+/* Read keys and credentials again, if that was asked for. */
+void link_reload(struct store *store);
 /* A whole turn went well. */
 void link_works(struct store *store);
-/* To be called while a statement takes its time: keeps the outbox safe and says so when it takes too long. */
+/* To be called while a statement takes its time: keeps the outbox safe, reads keys again, and says so when it takes too long. */
 void link_waits(void *store, int64_t waited_ms);
 /* Every two seconds: this broker lives, its events up to written.until_ms are in the tables; who leads gives up brokers that are gone. */
 OTA_MUST_USE enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why);

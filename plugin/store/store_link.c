@@ -226,12 +226,27 @@ enum ota_err link_alive(struct store *store, bool leads, struct ota_why *why)
 	return err ? err : audit_note(store, why);
 }
 
+void link_reload(struct store *store)
+{
+	if (atomic_exchange(&store->reload, false)) {
+		feed_reload(store->feed);
+		store->eager = true;
+	}
+}
+
 void link_waits(void *context, int64_t waited_ms)
 {
 	struct store *store = context;
+	const bool slow =
+		store->pg.connection && waited_ms >= (store->commanding ? SLOW_COMMAND_MS : SLOW_MS);
 
 	link_upkeep(store);
-	if (store->pg.connection && waited_ms >= (store->commanding ? SLOW_COMMAND_MS : SLOW_MS)) {
+	/* The statement may wait for minutes; a key that is gone does not count so long. */
+	link_reload(store);
+	if (slow || store->said_away) {
+		feed_without_database(store->feed);
+	}
+	if (slow) {
 		if (store->pg.patience_ms > 0) {
 			say_busy(store);
 		} else {

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import Signer, stays, wait_for
-from harness.durability import all_listening, AWAY, BACK, serves, stored, told
+from harness.durability import all_listening, AWAY, BACK, backends, freeze, serves, stored, thaw, told
 
 pytestmark = pytest.mark.usefixtures("plugin")
 
@@ -201,3 +201,36 @@ def test_key_removed_during_an_outage(own_site):
     assert lost.wait_recall()["rollout"] == rollouts[lost]
     assert site.update_row(rollouts[lost], "dev-lost")["error"] == "RECALLED"
     assert not kept.recalls() and site.rollout(rollouts[kept])["state"] == "running"
+
+
+@pytest.mark.parametrize("when", ["away", "a moment before"])
+def test_key_removed_while_postgresql_stands_still(own_site, when):
+    """SIGHUP while a statement gets no answer, which may last for minutes, or between two of them: nothing waits for that."""
+    site = own_site
+    stolen = Signer("ed25519")
+    key = site.keys.trust(stolen)
+    broker = site.add_broker()
+    site.quick_plan(wait="1 hour")
+    site.release("1.5.0", signers=[stolen])
+    lost = site.device("dev-lost")
+    all_listening(site, 1)
+    rollout = site.start_rollout("default", "1.5.0", "quick")
+    wait_for(lost.notices, 10, lambda: site.describe(rollout))
+    wait_for(lambda: keeps(site, lost), 5, "the claim is kept")
+    lost.vanish()
+    wait_for(lambda: not site.device_row("dev-lost")["connected"], 10)
+    standing = backends(site)
+    freeze(site, standing)
+    try:
+        if when == "away":
+            broker.wait_log(AWAY, 15)
+        key.unlink()
+        broker.reload()
+        broker.wait_log("trusted keys were read", 15)
+        broker.wait_log("release 1.5.0 is refused", 15)
+        back(lost)
+        stays(lambda: len(lost.notices()) == 1, AGAIN + 5, "firmware of a removed key was told again")
+    finally:
+        thaw(standing)
+    assert site.wait_rollout(rollout, "halted")["reason"].startswith("release 1.5.0 no longer verifies: ")
+    assert site.db.value("SELECT state FROM ota.release WHERE version = '1.5.0'") == "revoked"

@@ -27,9 +27,16 @@ OTA_MUST_USE struct feed *feed_new(const struct options *options, struct keyring
 	struct credentials *credentials, struct queue *changes, struct logring *log);
 void feed_free(struct feed *feed);
 
-/* Read the key directory and the credentials again (SIGHUP).  What cannot be read changes nothing but is logged.
- * `away`: the database is; what is kept of the releases is verified again at once. */
-void feed_reload(struct feed *feed, bool away);
+/*
+ * Read the key directory and the credentials again (SIGHUP).  What cannot be read changes nothing but is logged.  They count with the next
+ * feed_releases() and feed_urls(), or with feed_without_database().  May be called while another of these functions waits for PostgreSQL.
+ */
+void feed_reload(struct feed *feed);
+/*
+ * The database is away or does not answer: what was read again counts all the same, for what the gate has.  Cheap when nothing was.  May be
+ * called while another of these functions waits for PostgreSQL.
+ */
+void feed_without_database(struct feed *feed);
 
 /* What to keep things in; to be called once, before anything else, by the store's thread.  It outlives the feed's work. */
 void feed_set_warm(struct feed *feed, struct warm *warm);
