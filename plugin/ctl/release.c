@@ -24,11 +24,35 @@ static const char *text_of(const struct task *task, const char *name)
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task->members, name));
 }
 
-/* Is there an envelope to add to, or all that a new one needs?  False: said what is missing. */
+/* The first option that is given besides these three members; NULL: none is. */
+static const char *given_besides(const struct task *task, const char *const members[3])
+{
+	for (size_t i = 0; i < VERB_ARGUMENTS_MAX && task->verb->arguments[i].name; i++) {
+		const struct argument *argument = &task->verb->arguments[i];
+
+		if (strcmp(argument->member, members[0]) != 0 && strcmp(argument->member, members[1]) != 0
+			&& strcmp(argument->member, members[2]) != 0
+			&& cJSON_GetObjectItemCaseSensitive(task->members, argument->member)) {
+			return argument->name;
+		}
+	}
+	return NULL;
+}
+
+/* Is there an envelope to add to, or all that a new one needs?  False: said what is missing, or one too many. */
 static bool has_needed(const struct task *task)
 {
 	static const char *const needed[] = { "version", "sequence", "url", "file" };
+	static const char *const adding[3] = { "key", "append", "out" };
+	const char *other = text_of(task, "append") ? given_besides(task, adding) : NULL;
 
+	if (other) {
+		/* Whoever adds a signature must not believe to have changed what is signed. */
+		(void)task_fail("release sign --append takes no %s: the envelope's manifest says it; "
+						"accepted are --key and --out",
+			other);
+		return false;
+	}
 	for (size_t i = 0; !text_of(task, "append") && i < sizeof(needed) / sizeof(needed[0]); i++) {
 		if (!cJSON_GetObjectItemCaseSensitive(task->members, needed[i])) {
 			(void)task_fail("release sign needs --%s (or --append with an envelope)", needed[i]);
@@ -157,16 +181,13 @@ out:
 	return err;
 }
 
-static int write_text(const char *path, const char *text)
+static int write_out(const char *path, const char *text)
 {
-	FILE *file = path ? fopen(path, "w") : stdout;
-
-	if (!file) {
+	if (path && file_write(path, text) != 0) {
 		return task_fail("cannot write %s: %s", path, strerrordesc_np(errno));
 	}
-	if (fprintf(file, "%s\n", text) < 0 || (path ? fclose(file) : fflush(file)) != 0) {
-		return task_fail(
-			"cannot write %s: %s", path ? path : "to standard output", strerrordesc_np(errno));
+	if (!path && (printf("%s\n", text) < 0 || fflush(stdout) != 0)) {
+		return task_fail("cannot write to standard output: %s", strerrordesc_np(errno));
 	}
 	return EXIT_DONE;
 }
@@ -196,7 +217,7 @@ int release_sign(struct task *task)
 		(void)task_fail("out of memory");
 		goto out;
 	}
-	status = write_text(out, text);
+	status = write_out(out, text);
 	if (status == EXIT_DONE && out) {
 		(void)fprintf(task->connection->json ? stderr : stdout,
 			"%s is signed with key %.16s..., %zu signature%s\n", out, signing_key_id(key),
@@ -442,27 +463,16 @@ static bool has_release(const struct task *task)
 /* Everything else that could be said is in the envelope, and signed.  False: said so. */
 static bool envelope_alone(const struct task *task)
 {
-	static const struct {
-		const char *member;
-		const char *option;
-	} others[] = {
-		{ "version", "--version" },
-		{ "url", "--url" },
-		{ "file", "--file" },
-		{ "sequence", "--sequence" },
-		{ "release_notes", "--notes" },
-	};
+	static const char *const beside[3] = { "envelope", "signature", "signature" };
+	const char *other = given_besides(task, beside);
 
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-		if (cJSON_GetObjectItemCaseSensitive(task->members, others[i].member)) {
-			(void)task_fail(
-				"release add with an envelope takes no %s: the signed manifest says it; accepted is "
-				"--signature",
-				others[i].option);
-			return false;
-		}
+	if (other) {
+		(void)task_fail(
+			"release add with an envelope takes no %s: the signed manifest says it; accepted is "
+			"--signature",
+			other);
 	}
-	return true;
+	return other == NULL;
 }
 
 int release_add(struct task *task)

@@ -148,7 +148,7 @@ enum ota_err file_read(
 	} else {
 		size = fread(bytes, 1, max + 1, file);
 		if (ferror(file)) {
-			ota_why_set(why, "cannot read %s", path);
+			ota_why_set(why, "cannot read %s: %s", path, strerrordesc_np(errno));
 		} else if (size > max) {
 			ota_why_set(why, "%s has more than %zu bytes", path, max);
 			err = OTA_ERR_INVALID;
@@ -165,6 +165,69 @@ enum ota_err file_read(
 		(void)fclose(file);
 	}
 	return err;
+}
+
+/* A stream into a new file of that mode beside the one of that path.  NULL: errno says why not. */
+static FILE *open_beside(const char *path, mode_t mode, char **name)
+{
+	FILE *file = NULL;
+	int fd = -1;
+
+	if (asprintf(name, "%s.XXXXXX", path) < 0) {
+		*name = NULL;
+		errno = ENOMEM;
+		return NULL;
+	}
+	fd = mkstemp(*name);
+	if (fd >= 0 && fchmod(fd, mode) == 0) {
+		file = fdopen(fd, "w");
+	}
+	if (fd >= 0 && !file) {
+		const int saved = errno;
+
+		(void)close(fd);
+		(void)unlink(*name);
+		errno = saved;
+	}
+	return file;
+}
+
+int file_write(const char *path, const char *text)
+{
+	const mode_t mask = umask(0);
+	struct stat present;
+	const bool there = lstat(path, &present) == 0;
+	/* A pipe or a device is written to, and a link leads where its owner wants it. */
+	const bool direct = there && !S_ISREG(present.st_mode);
+	const mode_t mode = there ? present.st_mode & 0777 : 0666 & ~mask;
+	char *name = NULL;
+	FILE *file = direct ? fopen(path, "w") : open_beside(path, mode, &name);
+	int saved = errno;
+	bool good = file != NULL;
+
+	(void)umask(mask);
+	if (good && (fprintf(file, "%s\n", text) < 0 || fflush(file) != 0)) {
+		saved = errno;
+		good = false;
+	}
+	if (good && !direct && fsync(fileno(file)) != 0) {
+		saved = errno;
+		good = false;
+	}
+	if (file && fclose(file) != 0 && good) {
+		saved = errno;
+		good = false;
+	}
+	if (good && !direct && rename(name, path) != 0) {
+		saved = errno;
+		good = false;
+	}
+	if (file && !direct && !good) {
+		(void)unlink(name);
+	}
+	free(name);
+	errno = saved;
+	return good ? 0 : -1;
 }
 
 enum ota_err file_digest(const char *path, char hex[65], int64_t *size, struct ota_why *why)
@@ -188,12 +251,17 @@ enum ota_err file_digest(const char *path, char hex[65], int64_t *size, struct o
 	}
 	while ((got = fread(chunk, 1, CHUNK, file)) > 0) {
 		if (EVP_DigestUpdate(context, chunk, got) != 1) {
+			ota_why_set(why, "OpenSSL cannot hash %s", path);
 			goto out;
 		}
 		total += (int64_t)got;
 	}
-	if (ferror(file) || EVP_DigestFinal_ex(context, digest, NULL) != 1) {
-		ota_why_set(why, "cannot read %s", path);
+	if (ferror(file)) {
+		ota_why_set(why, "cannot read %s: %s", path, strerrordesc_np(errno));
+		goto out;
+	}
+	if (EVP_DigestFinal_ex(context, digest, NULL) != 1) {
+		ota_why_set(why, "OpenSSL cannot hash %s", path);
 		goto out;
 	}
 	hex_write(digest, 32, hex);

@@ -34,6 +34,12 @@ OTA_MUST_USE enum ota_err signing_key_sign(const struct signing_key *key, const 
 OTA_MUST_USE enum ota_err file_read(
 	const char *path, size_t max, uint8_t **data, size_t *length, struct ota_why *why);
 
+/*
+ * Write a text and a line's end to a file: whole, or the file stays as it was (a pipe or a device is written to as it is).  Returns
+ * 0, or -1 with errno.
+ */
+OTA_MUST_USE int file_write(const char *path, const char *text);
+
 /* SHA-256 in hex and length of a file of any size. */
 OTA_MUST_USE enum ota_err file_digest(
 	const char *path, char hex[65], int64_t *size, struct ota_why *why);
