@@ -1,8 +1,10 @@
 #include "ota/ctl/session.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <mosquitto.h>
 #include <openssl/rand.h>
@@ -16,6 +18,7 @@ enum {
 	SLICE_MS = 100,
 	ANSWER_DEPTH = 32,
 	ID_SIZE = 40,
+	TROUBLE_SIZE = 200,
 	CONNECTING = -1
 };
 
@@ -27,6 +30,8 @@ struct session {
 	char *payload; /* the last answer */
 	size_t length;
 	char tag[ID_SIZE];
+	char trouble
+		[TROUBLE_SIZE]; /* the first error that the library told of: its codes do not say what a file lacks */
 };
 
 static void on_connect(struct mosquitto *mosq, void *context, int code)
@@ -55,6 +60,50 @@ static void on_message(
 	}
 }
 
+static void on_log(struct mosquitto *mosq, void *context, int level, const char *text)
+{
+	struct session *session = context;
+
+	(void)mosq;
+	if (level == MOSQ_LOG_ERR && session->trouble[0] == '\0') {
+		const char *words = strncmp(text, "Error: ", 7) == 0 ? text + 7 : text;
+		size_t length = strcspn(words, "\r\n");
+
+		length = length < TROUBLE_SIZE - 4 ? length : TROUBLE_SIZE - 4;
+		session->trouble[0] = ' ';
+		session->trouble[1] = '(';
+		memcpy(session->trouble + 2, words, length);
+		memcpy(session->trouble + 2 + length, ")", 2);
+	}
+}
+
+/* The library says only that some argument is wrong. */
+static enum ota_err check_file(const char *option, const char *path, int mode, struct ota_why *why)
+{
+	if (!path || access(path, mode) == 0) {
+		return OTA_OK;
+	}
+	ota_why_set(why, "%s is \"%s\": %s; accepted is a %s that can be read", option, path,
+		strerrordesc_np(errno), mode == R_OK ? "file in PEM" : "folder");
+	return OTA_ERR_INVALID;
+}
+
+static enum ota_err check_files(const struct connection *connection, struct ota_why *why)
+{
+	enum ota_err err = check_file("--cafile", connection->cafile, R_OK, why);
+
+	if (!err) {
+		err = check_file("--capath", connection->capath, R_OK | X_OK, why);
+	}
+	if (!err) {
+		err = check_file("--cert", connection->cert, R_OK, why);
+	}
+	if (!err) {
+		err = check_file("--key", connection->key, R_OK, why);
+	}
+	return err;
+}
+
 static enum ota_err set_up(struct session *session, struct ota_why *why)
 {
 	const struct connection *connection = session->connection;
@@ -63,12 +112,16 @@ static enum ota_err set_up(struct session *session, struct ota_why *why)
 
 	mosquitto_connect_callback_set(session->mosq, on_connect);
 	mosquitto_message_callback_set(session->mosq, on_message);
+	mosquitto_log_callback_set(session->mosq, on_log);
 	(void)mosquitto_int_option(session->mosq, MOSQ_OPT_PROTOCOL_VERSION, connection->protocol);
 	if (connection->username) {
 		rc = mosquitto_username_pw_set(session->mosq, connection->username, connection->password);
 	}
 	if (!rc && !tls && (connection->cert || connection->key || connection->insecure)) {
 		ota_why_set(why, "--cert, --key and --insecure need --cafile or --capath");
+		return OTA_ERR_INVALID;
+	}
+	if (!rc && tls && check_files(connection, why) != OTA_OK) {
 		return OTA_ERR_INVALID;
 	}
 	if (!rc && tls) {
@@ -83,7 +136,8 @@ static enum ota_err set_up(struct session *session, struct ota_why *why)
 		}
 	}
 	if (rc) {
-		ota_why_set(why, "the connection options are not acceptable: %s", mosquitto_strerror(rc));
+		ota_why_set(why, "the connection options are not acceptable: %s%s", mosquitto_strerror(rc),
+			session->trouble);
 		return OTA_ERR_INVALID;
 	}
 	return OTA_OK;
@@ -95,18 +149,37 @@ static bool serve(struct session *session)
 	return mosquitto_loop(session->mosq, SLICE_MS, 1) == MOSQ_ERR_SUCCESS;
 }
 
+/* Words for what the library has left in errno, which on some versions is the number of a later failure. */
+static const char *why_unreached(int number)
+{
+	switch (number) {
+	case EADDRNOTAVAIL:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case ETIMEDOUT:
+		return strerrordesc_np(number);
+	default:
+		return "no broker listens there";
+	}
+}
+
 static enum ota_err connect_now(struct session *session, struct ota_why *why)
 {
 	const struct connection *connection = session->connection;
 	const bool tls = connection->cafile || connection->capath;
 	const int port = connection->port > 0 ? connection->port : tls ? 8883 : 1883;
 	const int64_t deadline = clock_mono_ms() + connection->timeout_s * INT64_C(1000);
-	int rc = mosquitto_connect_bind(
-		session->mosq, connection->host, port, KEEPALIVE_S, connection->bind);
+	int rc;
 
+	errno = 0;
+	rc = mosquitto_connect_bind(
+		session->mosq, connection->host, port, KEEPALIVE_S, connection->bind);
 	if (rc) {
-		ota_why_set(why, "cannot connect to %s, port %d: %s", connection->host, port,
-			rc == MOSQ_ERR_ERRNO ? "no broker listens there" : mosquitto_strerror(rc));
+		const char *reason = rc == MOSQ_ERR_ERRNO ? why_unreached(errno) : mosquitto_strerror(rc);
+
+		ota_why_set(why, "cannot connect to %s, port %d%s%s: %s%s", connection->host, port,
+			connection->bind ? ", from " : "", connection->bind ? connection->bind : "", reason,
+			session->trouble);
 		return OTA_ERR_UNAVAILABLE;
 	}
 	while (session->connack == CONNECTING) {
@@ -117,8 +190,8 @@ static enum ota_err connect_now(struct session *session, struct ota_why *why)
 		}
 		if (!serve(session) && session->connack == CONNECTING) {
 			ota_why_set(why,
-				"%s, port %d closed the connection: is it a broker, with or without TLS?",
-				connection->host, port);
+				"%s, port %d closed the connection: is it a broker, with or without TLS?%s",
+				connection->host, port, session->trouble);
 			return OTA_ERR_UNAVAILABLE;
 		}
 	}
