@@ -13,13 +13,26 @@ enum {
 	NAMES_SIZE = 200
 };
 
+/* Blanks around an item are nobody's name: "a, b" means a and b. */
+static char *copy_item(const char *text, size_t length)
+{
+	while (length > 0 && (*text == ' ' || *text == '\t')) {
+		text++;
+		length--;
+	}
+	while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t')) {
+		length--;
+	}
+	return strndup(text, length);
+}
+
 static cJSON *make_list(const char *text)
 {
 	cJSON *list = cJSON_CreateArray();
 
 	while (list) {
 		size_t length = strcspn(text, ",");
-		char *item = strndup(text, length);
+		char *item = copy_item(text, length);
 
 		if (item) {
 			cJSON_AddItemToArray(list, cJSON_CreateString(item));

@@ -25,8 +25,10 @@ static cJSON *make_stage(const char *text)
 	if (!copy || !parts[1] || (parts[3] && strcmp(parts[3], "hold") != 0)) {
 		goto out;
 	}
+	/* Digits only: strtod() would also take "nan" and "0x10". */
 	percent = strtod(parts[1], &end);
-	if (end == parts[1] || (*end != '\0' && strcmp(end, "%") != 0)) {
+	if (parts[1][strspn(parts[1], "0123456789.%")] != '\0' || end == parts[1]
+		|| (*end != '\0' && strcmp(end, "%") != 0)) {
 		goto out;
 	}
 	stage = cJSON_CreateObject();
@@ -94,7 +96,7 @@ int rollout_start(struct task *task)
 {
 	return finish(task, "start_rollout",
 		cJSON_GetObjectItemCaseSensitive(task->members, "start_at")
-			? "rollout {id} of {version} to fleet {fleet} is scheduled for {start_at}"
+			? "rollout {id} of {version} to fleet {fleet} starts at {start_at}; now, if that is past"
 			: "rollout {id} of {version} to fleet {fleet} is started");
 }
 

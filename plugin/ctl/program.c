@@ -94,13 +94,16 @@ static int run_plain(struct task *task)
 	return EXIT_DONE;
 }
 
-static void print_groups(FILE *out)
+/* The verbs of a group; NULL: of all. */
+static void print_verbs(const char *group)
 {
 	size_t count = 0;
 	const struct verb *verbs = verb_table(&count);
 
 	for (size_t i = 0; i < count; i++) {
-		(void)fprintf(out, "  %-8s%-12s %s\n", verbs[i].group, verbs[i].name, verbs[i].summary);
+		if (!group || strcmp(verbs[i].group, group) == 0) {
+			(void)printf("  %-8s%-12s %s\n", verbs[i].group, verbs[i].name, verbs[i].summary);
+		}
 	}
 }
 
@@ -110,7 +113,7 @@ static void print_help(void)
 				 "Firmware updates of device fleets, by the broker that the devices are connected "
 				 "to.\n\n",
 		program_usage);
-	print_groups(stdout);
+	print_verbs(NULL);
 	(void)printf(
 		"\n<command> --help tells a command's arguments, with an example.\n\n%s", connection_help);
 }
@@ -235,6 +238,13 @@ int program_run(struct connection *connection, int argc, char **argv)
 	}
 	if (strcmp(argv[at], "help") == 0) { /* as the other modules of mosquitto_ctrl have it */
 		print_help();
+		return EXIT_DONE;
+	}
+	if (at + 1 < argc && is_group(argv[at]) && strcmp(argv[at + 1], "--help") == 0) {
+		(void)printf("usage: %s %s <command> [arguments]\n\n", program_usage, argv[at]);
+		print_verbs(argv[at]);
+		(void)printf(
+			"\n%s <command> --help tells a command's arguments, with an example.\n", argv[at]);
 		return EXIT_DONE;
 	}
 	task.verb = choose(argc, argv, &at);
