@@ -4,6 +4,8 @@ import json
 import os
 import pty
 import re
+import resource
+import signal
 import subprocess
 
 import pytest
@@ -210,6 +212,7 @@ def test_refusals(office, desk, tmp_path):
     assert "refuses the connection" in desk.fails("-P", "wrong", "status")
     stranger = Signer("p256")
     (desk.folder / "stranger.key").write_bytes(stranger.private_pem())
+    assert 'check cafile "stranger.key"' in desk.fails("--cafile", "stranger.key", "status")
     (desk.folder / "fw").write_bytes(b"firmware")
     desk.run("release", "sign", "--key", "stranger.key", "--version", "2.0.0", "--sequence", "20", "--url", "https://h/f", "--file",
              "fw", "--out", "stranger.json")
@@ -254,7 +257,7 @@ def test_signing(offline, kind):
     (offline.folder / "others.d").mkdir()
     (offline.folder / "others.d" / "s.pem").write_bytes(stranger.public_pem())
     (offline.folder / "fw").write_bytes(b"firmware" * 1000)
-    common = ("--version", "1.5.0", "--sequence", "15", "--url", "https://cdn.example.com/f", "--file", "fw", "--hardware", "a,b",
+    common = ("--version", "1.5.0", "--sequence", "15", "--url", "https://cdn.example.com/f", "--file", "fw", "--hardware", "a, b ",
               "--notes", "tested \"well\" é", "--expires", "2031-01-01T00:00:00Z")
     text = offline.run("release", "sign", "--key", "a.key", *common)
     (offline.folder / "e.json").write_text(text)
@@ -293,11 +296,16 @@ def test_bad_command_lines(offline):
             (("device", "list", "--connected", "maybe"), 2, "accepted is true or false"),
             (("plan", "define", "p"), 2, "needs --stage"),
             (("plan", "define", "p", "--stage", "canary"), 2, "accepted is LABEL:PERCENT"),
+            (("plan", "define", "p", "--stage", "a:nan", "--stage", "b:100"), 2, '--stage is "a:nan"; accepted is LABEL:PERCENT'),
+            (("plan", "define", "p", "--stage", "a:0x10", "--stage", "b:100"), 2, '--stage is "a:0x10"; accepted is LABEL:PERCENT'),
             (("plan", "define", "p", "--stages", "["), 2, "accepted is JSON"),
             (("device", "set", "d", '{"site":"a"},"b":{}'), 2, "accepted is JSON"),
             (("-p", "70000", "status"), 2, "accepted is 1 to 65535"),
             (("-o", "nowhere", "status"), 2, "cannot read the options in nowhere: No such file"),
             (("--key", "x", "status"), 1, "need --cafile or --capath"),
+            (("--cafile", "nowhere", "status"), 1, '--cafile is "nowhere": No such file or directory; accepted is a file in PEM'),
+            (("--capath", "fw", "status"), 1, '--capath is "fw": '),
+            (("-h", "127.0.0.1", "-A", "192.0.2.1", "status"), 1, "from 192.0.2.1: Cannot assign requested address"),
             (("release", "sign", "--key", "good.key"), 2, "needs --version"),
             (("release", "sign", "--key", "nowhere", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "fw"), 1,
              "cannot read the key nowhere: No such file"),
@@ -307,6 +315,11 @@ def test_bad_command_lines(offline):
              '"1.0"'),
             (("release", "sign", "--key", "good.key", "--version", "1.0.0", "--sequence", "0", "--url", "https://h/f", "--file", "fw"), 1,
              "sequence"),
+            (("release", "sign", "--key", "good.key", "--version", "1.0.0", "--sequence", "1", "--url", "https://h/f", "--file", "."), 1,
+             "cannot read .: Is a directory"),
+            (("release", "sign", "--key", "good.key", "--append", "e.json", "--expires", "2031-01-01T00:00:00Z"), 2,
+             "release sign --append takes no --expires: the envelope's manifest says it; accepted are --key and --out"),
+            (("release", "add", "."), 1, "cannot read .: Is a directory"),
             (("release", "verify", "nowhere", "--trusted-keys", "."), 1, "no usable key"),
             (("release", "verify", "nowhere", "--trusted-keys", ".", "--threshold", "17"), 2, "accepted are 1 to 16"),
             (("release", "add", "1.0.0.json", "--notes", "fixes"), 2, "takes no --notes: the signed manifest says it; accepted is --signature"),
@@ -317,6 +330,31 @@ def test_bad_command_lines(offline):
     assert "example:" in offline.run("rollout", "start", "--help")
 
 
+def test_a_full_disk_leaves_the_envelope_as_it_was(offline):
+    """The second person's signature does not fit: the first one's is still there."""
+    for name in ("a", "b"):
+        (offline.folder / f"{name}.key").write_bytes(Signer("ed25519").private_pem())
+    (offline.folder / "fw").write_bytes(b"firmware")
+    offline.run("release", "sign", "--key", "a.key", "--version", "1.5.0", "--sequence", "15", "--url", "https://cdn.example.com/f",
+                "--file", "fw", "-o", "e.json")
+    envelope = (offline.folder / "e.json").read_text()
+    files = sorted(os.listdir(offline.folder))
+
+    def small_files_only():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(envelope), len(envelope)))
+
+    more = ("release", "sign", "--append", "e.json", "--key", "b.key", "-o", "e.json")
+    done = offline.call(*more, preexec_fn=small_files_only)
+    assert done.returncode == 1 and done.stderr == "mosquitto_ota: cannot write e.json: File too large\n", done
+    assert (offline.folder / "e.json").read_text() == envelope and sorted(os.listdir(offline.folder)) == files
+    (offline.folder / "e.json").chmod(0o640)
+    offline.run(*more)
+    assert len(json.loads((offline.folder / "e.json").read_text())["signatures"]) == 2
+    assert (offline.folder / "e.json").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(offline.folder)) == files
+
+
 def test_help_and_man_page_name_every_command(offline):
     lines = [line for line in offline.run("--help").splitlines() if re.match(r"  [a-z ]{8}[a-z]", line)]
     listed = [line[:22].split() for line in lines]
@@ -325,4 +363,6 @@ def test_help_and_man_page_name_every_command(offline):
     page = (ROOT / "plugin" / "ctl" / "mosquitto_ota.1").read_text()
     for words in listed:
         assert offline.run(*words, "--help").startswith("usage: "), words
+        if len(words) == 2:
+            assert f"  {words[0]:8}{words[1]:12} " in offline.run(words[0], "--help"), words
         assert f".It Cm {' '.join(words)}" in page, words
