@@ -22,6 +22,9 @@ CREATE FUNCTION pg_temp.miscounted(id bigint) RETURNS text LANGUAGE sql AS $$
      WHERE s.rollout_id = id AND (s.notified, s.in_flight) <> (u.notified, u.in_flight) $$;
 CREATE FUNCTION pg_temp.page(n integer, who text DEFAULT 'broker') RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(p.device_id, ' ' ORDER BY p.deadline_ms, p.device_id) FROM ota.broker_hand_out(who, n) p $$;
+-- The few seconds for a stage's pages would be over before its test is, on a machine that is busy.
+CREATE FUNCTION pg_temp.unhurried() RETURNS void LANGUAGE sql AS $$
+    UPDATE ota.hand_out SET until = now() + interval '1 day' $$;
 CREATE FUNCTION pg_temp.opened(fleet text, version text, plan text DEFAULT 'free', direct text DEFAULT 'broker',
     reason text DEFAULT 'emergency: all of them') RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -30,6 +33,7 @@ DECLARE
 BEGIN
     PERFORM ota.rollout_step(id, 'start', NULL, 'controller');
     PERFORM ota.controller_open_stage(id, 1, n, n, 100, direct);
+    PERFORM pg_temp.unhurried();
     RETURN id;
 END $$;
 
@@ -175,8 +179,10 @@ SELECT pg_temp.devices('d', 'd', 6, '1.0.0');
 SELECT ota.start_rollout('d', '2.0.0', 'half') AS d \gset
 SELECT ota.rollout_step(:d, 'start', NULL, 'controller') \g /dev/null
 SELECT is(ota.controller_open_stage(:d, 1, 6, 3, 100, 'broker'), 3::bigint, 'half of them join');
+SELECT pg_temp.unhurried() \g /dev/null
 SELECT is(array_length(string_to_array(pg_temp.page(10), ' '), 1), 3, 'and are told');
 SELECT is(ota.controller_open_stage(:d, 2, 6, 6, 100, 'broker'), 3::bigint, 'so do the others');
+SELECT pg_temp.unhurried() \g /dev/null
 -- Rows that no stage asks for.
 UPDATE ota.device_update u SET rank = rank + 1 WHERE u.rollout_id = :d AND u.stage = 2 AND u.device_id = (SELECT min(x.device_id) FROM ota.device_update x WHERE x.rollout_id = :d AND x.stage = 2);
 SELECT is(array_length(string_to_array(pg_temp.page(10), ' '), 1), 2, 'but not one whose rank is another''s');
@@ -200,12 +206,23 @@ SELECT is_empty('SELECT * FROM ota.hand_out', 'nothing is being handed out');
 SELECT throws_ok(format('INSERT INTO ota.device_update (rollout_id, device_id, stage, rank, state) VALUES (%s, ''x'', 1, 1, ''notified'')', :k),
     '55000', NULL, 'a row that is notified, past the functions');
 
+-- Who is about to tell holds the rollout against a halt.
+CREATE FUNCTION pg_temp.is_held(id bigint) RETURNS boolean LANGUAGE sql AS $$
+    SELECT NOT EXISTS (SELECT FROM dblink('other', format('SELECT 1 FROM ota.rollout WHERE rollout_id = %s FOR NO KEY UPDATE SKIP LOCKED', id))
+                                   AS t (x integer)) $$;
+SELECT pg_temp.devices('e', 'e', 2, '1.0.0');
+SELECT pg_temp.opened('e', '2.0.0', direct => NULL) AS e \gset
+SELECT ok(NOT pg_temp.is_held(:e), 'nobody is being claimed');
+BEGIN;
+SELECT is(count(*), 2::bigint, 'two are claimed') FROM ota.broker_claim('broker', 100) WHERE rollout_id = :e;
+SELECT ok(pg_temp.is_held(:e), 'until that has committed there is no halt');
+COMMIT;
 -- A halt waits for the page that is going out, and finds the rest.
 CREATE PROCEDURE pg_temp.until_it_waits() LANGUAGE plpgsql AS $$
 BEGIN
-    FOR i IN 1..500 LOOP
+    FOR i IN 1..5000 LOOP
         PERFORM pg_stat_clear_snapshot();
-        EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND wait_event_type = 'Lock');
+        EXIT WHEN dblink_is_busy('other') = 0 OR EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND wait_event_type = 'Lock');
         PERFORM pg_sleep(0.02);
     END LOOP;
 END
@@ -214,6 +231,7 @@ SELECT pg_temp.devices('o', 'o', 3, '1.0.0');
 SELECT pg_temp.opened('o', '2.0.0') AS o \gset
 BEGIN;
 SELECT is(pg_temp.page(2), 'o-1 o-2', 'two are in a page');
+SELECT ok(pg_temp.is_held(:o), 'which holds the rollout');
 SELECT dblink_send_query('other', format('SELECT ota.halt_rollout(%s, ''smoke'')::text', :o)) \g /dev/null
 CALL pg_temp.until_it_waits();
 SELECT is(pg_temp.state_of(:o), 'running', 'a halt waits for it');

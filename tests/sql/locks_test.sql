@@ -23,9 +23,9 @@ END
 $$;
 CREATE PROCEDURE pg_temp.until_it_waits() LANGUAGE plpgsql AS $$
 BEGIN
-    FOR i IN 1..500 LOOP
+    FOR i IN 1..5000 LOOP
         PERFORM pg_stat_clear_snapshot();
-        EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND wait_event_type = 'Lock');
+        EXIT WHEN dblink_is_busy('other') = 0 OR EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND wait_event_type = 'Lock');
         PERFORM pg_sleep(0.02);
     END LOOP;
 END
