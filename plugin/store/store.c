@@ -26,14 +26,34 @@ enum {
 	BEHIND_AGAIN_MS = 500,
 	CLAIMS_MS = 30000,
 	HAND_OUT_MS = 200, /* reports do not wait longer for a stage that is being handed out */
+	/* After the last page: the broker still tells it, and wants the processor for that. */
+	ANALYZE_MS = 200,
 	STOP_SOFT_MS = 2000,
 };
+
+/* Recalls and notices, page by page for a while. */
+static enum ota_err hand_out(struct store *store, struct ota_why *why)
+{
+	const int64_t began_ms = clock_mono_ms();
+	enum ota_err err;
+	int pages = 0;
+
+	do {
+		err = feed_hand_out(store->feed, &store->pg, store->fold,
+			store_behind_ms(store) <= BEHIND_AGAIN_MS, &store->handing_out, why);
+		pages++;
+	} while (!err && store->handing_out && feed_has_room(store->feed)
+		&& clock_mono_ms() - began_ms < HAND_OUT_MS);
+	if (pages > 1 || store->handing_out) {
+		store->analyze_at = clock_mono_ms() + ANALYZE_MS;
+	}
+	return err;
+}
 
 /* Controller, releases, rollouts, hand-outs: what a pass over the database's side does. */
 static enum ota_err pass(struct store *store, struct ota_why *why)
 {
 	struct controller_result done = { 0 };
-	bool more = false;
 	int64_t now = clock_mono_ms();
 	const int64_t began_ms = clock_wall_ms();
 	enum ota_err err = OTA_OK;
@@ -58,13 +78,10 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 	if (done.opened) {
 		feed_opened(store->feed);
 	}
-	do {
-		if (!err) {
-			err = feed_hand_out(store->feed, &store->pg, store->fold,
-				store_behind_ms(store) <= BEHIND_AGAIN_MS, &more, why);
-		}
-	} while (!err && more && feed_has_room(store->feed) && clock_mono_ms() - now < HAND_OUT_MS);
-	if (!err && !more) {
+	if (!err) {
+		err = hand_out(store, why);
+	}
+	if (!err && !store->handing_out && clock_mono_ms() >= store->analyze_at) {
 		err = controller_analyze(store->controller, &store->pg, why);
 	}
 	if (!err && store->written.until_ms && now >= store->alive_at) {
@@ -78,12 +95,22 @@ static enum ota_err pass(struct store *store, struct ota_why *why)
 		link_contact(store, began_ms);
 	}
 	store->active = done.active;
-	store->handing_out = more;
-	if (done.acted || more) {
-		store->eager = true;
-	}
-	store->pass_at = now + (done.active ? PASS_ACTIVE_MS : PASS_IDLE_MS);
+	store->eager = store->eager || done.acted || store->handing_out;
+	store->pass_at = clock_mono_ms() + (done.active ? PASS_ACTIVE_MS : PASS_IDLE_MS);
 	return err;
+}
+
+/* A stage is being handed out, and the gate takes more of it. */
+static bool handing_on(const struct store *store)
+{
+	return store->handing_out && feed_has_room(store->feed);
+}
+
+/* A stage that is being handed out is interrupted only for what has to be done every so often: a pass costs as much as half a page. */
+static bool pass_is_due(const struct store *store, int64_t now)
+{
+	return now >= store->pass_at
+		|| (store->eager && now >= store->next_pass_at && !handing_on(store));
 }
 
 /* Is this error worth a new connection? */
@@ -123,11 +150,15 @@ static int64_t turn(struct store *store, bool *paused)
 		store->eager = true;
 	}
 	now = clock_mono_ms();
-	if (!err && (now >= store->pass_at || (store->eager && now >= store->next_pass_at))) {
+	if (!err && pass_is_due(store, now)) {
 		err = pass(store, &why);
-		store->next_pass_at =
-			clock_mono_ms() + (store->handing_out && feed_has_room(store->feed) ? 0 : PASS_MIN_MS);
+		store->next_pass_at = clock_mono_ms() + PASS_MIN_MS;
 		passed = true;
+	} else if (!err && handing_on(store)) {
+		err = hand_out(store, &why);
+	}
+	if (err) {
+		store->handing_out = false; /* the next pass finds out */
 	}
 	if (err && is_fatal(err)) {
 		link_lose(store, err, &why);
@@ -144,7 +175,7 @@ static int64_t turn(struct store *store, bool *paused)
 		link_works(store);
 	}
 	now = clock_mono_ms();
-	if (!drained || more) {
+	if (!drained || more || handing_on(store)) {
 		return 0;
 	}
 	limit_ms = (store->eager ? store->next_pass_at : store->pass_at) - now;

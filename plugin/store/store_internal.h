@@ -50,7 +50,8 @@ struct store {
 	bool said_busy;    /* ... "busy": a stage of many devices opens */
 	bool said_refused; /* ... and that the database is not for us */
 	bool active;
-	bool handing_out;       /* the last pass had more to hand out than it had time for */
+	int64_t analyze_at;     /* what a stage has added is counted then, or later */
+	bool handing_out;       /* there was more to hand out than time for it */
 	struct written written; /* up to when all is in the tables */
 	struct gather gather;   /* when the next batch is begun */
 	bool gathering;         /* ... not now */
