@@ -421,6 +421,15 @@ static void take(struct gate *gate, struct change *change)
 	change_free(change);
 }
 
+/* The next page of a stage is on its way: what is left of this one goes one a turn. */
+static bool spread(struct gate *gate, int64_t now_us)
+{
+	struct deliver *deliver = &gate->deliver;
+	const bool more = deliver->waiting != NULL && deliver->waiting->prev->more && !gate->tick_dead;
+
+	return window_spread(&deliver->window, deliver->waiting_count, more, now_us);
+}
+
 /* While something waits, others' messages and deliveries come to the longer ways of report.c and access.c, which count them. */
 static void watch(struct gate *gate, int64_t now_us)
 {
@@ -447,6 +456,7 @@ void deliver_work(struct gate *gate)
 	struct deliver *deliver = &gate->deliver;
 	int64_t began_us = gate->clock.mono_us();
 	int64_t now_us = began_us;
+	bool later = false;
 	struct change *change;
 
 	window_renew(&deliver->window, began_us, !gate->tick_dead);
@@ -461,7 +471,7 @@ void deliver_work(struct gate *gate)
 		now_us = gate->clock.mono_us();
 	}
 	again_work(gate);
-	while (deliver->waiting != NULL && deliver->window.notices > 0
+	while (deliver->waiting != NULL && !later && deliver->window.notices > 0
 		&& now_us - began_us < deliver->window.work_us) {
 		struct change *first = deliver->waiting;
 		bool sent = first->kind == CHANGE_OFFER ? offer(gate, first) : recall(gate, first);
@@ -469,6 +479,7 @@ void deliver_work(struct gate *gate)
 		deliver->window.notices -= sent ? 1 : 0;
 		drop_waiting(deliver, first);
 		now_us = gate->clock.mono_us();
+		later = spread(gate, now_us);
 	}
 	deliver->window.work_us -= now_us - began_us;
 	watch(gate, now_us);

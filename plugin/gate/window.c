@@ -52,3 +52,15 @@ void window_renew(struct window *window, int64_t now_us, bool turn)
 	window->work_us = passed_us * WINDOW_WORK_US / WINDOW_US;
 	window->notices = passed_us * WINDOW_NOTICES / WINDOW_US;
 }
+
+bool window_spread(struct window *window, size_t waiting, bool more, int64_t now_us)
+{
+	if (!more || waiting > WINDOW_SPREAD || window->held) {
+		window->spread_us = 0;
+		return false;
+	}
+	if (window->spread_us == 0) {
+		window->spread_us = now_us;
+	}
+	return now_us - window->spread_us < WINDOW_SPREAD_US;
+}

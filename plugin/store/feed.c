@@ -467,6 +467,7 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, 
 
 		if (change) {
 			change->by_ms = by_ms;
+			change->more = feed->opened && (size_t)PQntuples(rows) == room;
 			feed_keep_claim(feed, change);
 		}
 		err = feed_push(feed, change, why);

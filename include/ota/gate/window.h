@@ -10,7 +10,10 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "ota/base/error.h"
 
 enum {
 	WINDOW_US = 20000, /* in each of these ... */
@@ -26,6 +29,9 @@ enum {
 	WINDOW_OTHERS_MANY = 40,
 	/* What was seen while they were held is believed for so long. */
 	WINDOW_BELIEVED_US = 100000,
+	/* While others are on their way, so many messages at the end of those that wait go one a turn, for so long at most. */
+	WINDOW_SPREAD = 256,
+	WINDOW_SPREAD_US = 100000,
 };
 
 struct window {
@@ -34,6 +40,7 @@ struct window {
 	int64_t notices;     /* ... and of messages */
 	int64_t look_us;     /* since when others are counted */
 	int64_t believed_us; /* when little of others was last seen with notices held */
+	int64_t spread_us;   /* since when one goes at a turn, 0: as many as there may */
 	unsigned others;     /* messages and deliveries of others since look_us */
 	bool watched;        /* something waits, and others are counted */
 	bool held;
@@ -48,3 +55,8 @@ static inline void window_other(struct window *window)
 }
 /* Fill the window, if its time has come.  `turn`: this is a new turn of the broker's loop; else it is as if they were held. */
 void window_renew(struct window *window, int64_t now_us, bool turn);
+/*
+ * One has been sent: do the other `waiting` ones wait for the next turn?  `more`: others are on their way.  The acknowledgement of each
+ * makes the next turn; an idle broker that has told all of them would sleep for up to 100 ms, with the others in the queue.
+ */
+OTA_MUST_USE bool window_spread(struct window *window, size_t waiting, bool more, int64_t now_us);

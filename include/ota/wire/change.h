@@ -54,6 +54,7 @@ struct change {
 	int64_t until_ms;
 	int64_t since_ms; /* DATABASE, when away: it was there then; an earlier clock is not believed */
 	bool again;       /* OFFER: told before, told again while the database is away */
+	bool more;        /* OFFER: others come in a moment, the next page of a stage */
 	bool live;   /* ROLLOUT: notices of it may be delivered; DATABASE: connected; UPDATING: it is */
 	bool serves; /* ROLLOUT: devices that were told of it may go on with their updates */
 	int64_t value;              /* METRIC; UPDATING: the number of the session that asked */

@@ -304,6 +304,70 @@ static void test_next_page(void **state)
 	fixture_free(f);
 }
 
+static void push_page(struct fixture *f, char ids[][16], size_t count, bool more)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct change *offer = new_offer(ids[i], 1);
+
+		offer->more = more;
+		push(f, offer);
+	}
+}
+
+/* While the next page is on its way the last ones of this one go one a turn, so that there is always one to be acknowledged. */
+static void test_spread(void **state)
+{
+	enum {
+		FIRST = WINDOW_SPREAD + 44,
+		ALL = FIRST + 2 * WINDOW_SPREAD
+	};
+	static struct mosquitto clients[ALL];
+	static char ids[ALL][16];
+	struct mosquitto any = { .id = "d0", .protocol_version = 4, .clean_session = true };
+	struct fixture *f = fixture_ready(&any);
+	(void)state;
+
+	connect_all(f, clients, ids, ALL);
+	fixture_tick(100);
+	push_page(f, ids, FIRST, true);
+	fixture_tick(1);
+	assert_int_equal(fake_publishes(), FIRST - WINDOW_SPREAD);
+	for (size_t i = 1; i <= 20; i++) {
+		fixture_tick(1);
+		assert_int_equal(fake_publishes(), FIRST - WINDOW_SPREAD + i);
+	}
+	/* It is here, and the last one: nothing waits for anything. */
+	push_page(f, ids + FIRST, WINDOW_SPREAD, false);
+	fixture_tick(1);
+	assert_int_equal(fake_publishes(), FIRST + WINDOW_SPREAD);
+
+	/* A page that does not come is waited for, but not for long. */
+	push_page(f, ids + FIRST + WINDOW_SPREAD, WINDOW_SPREAD, true);
+	fixture_tick(1);
+	assert_int_equal(fake_publishes(), FIRST + WINDOW_SPREAD + 1);
+	fixture_tick(WINDOW_SPREAD_US / 1000);
+	assert_int_equal(fake_publishes(), ALL);
+	fixture_free(f);
+}
+
+/* Others keep the loop awake. */
+static void test_spread_held(void **state)
+{
+	int64_t now_us = 1000000;
+	struct window window = opened(now_us);
+	(void)state;
+
+	assert_true(window_spread(&window, WINDOW_SPREAD, true, now_us));
+	assert_false(window_spread(&window, WINDOW_SPREAD + 1, true, now_us));
+	assert_false(window_spread(&window, WINDOW_SPREAD, false, now_us));
+	window.held = true;
+	assert_false(window_spread(&window, WINDOW_SPREAD, true, now_us));
+	window.held = false;
+	assert_true(window_spread(&window, 1, true, now_us + WINDOW_SPREAD_US));
+	assert_true(window_spread(&window, 1, true, now_us + 2 * WINDOW_SPREAD_US - 1));
+	assert_false(window_spread(&window, 1, true, now_us + 2 * WINDOW_SPREAD_US));
+}
+
 /* 2.1 is asked to come with each turn, while there is something to send and nobody to wait for. */
 static void test_modern(void **state)
 {
@@ -340,6 +404,8 @@ int main(void)
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_next_page),
+		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_spread_held),
 		cmocka_unit_test(test_modern),
 	};
 
