@@ -15,6 +15,9 @@ enum {
 	HAND_OUT_MAX = 2000,
 	/* The first of a stage are few, so that the broker has something to do while more are claimed. */
 	HAND_OUT_FIRST = 250,
+	/* A page of a stage costs the database a third of what a claim of as many does: twice as many are there as soon. */
+	PAGE_FIRST = 500,
+	PAGE_GROWS = 4,
 	/* Nobody is claimed after a halt has committed, so nobody is told later than this after it, by a broker that is cut off or frozen
 	 * neither. */
 	TELL_WITHIN_MS = 20000,
@@ -409,7 +412,7 @@ static enum ota_err take_many(struct pg *pg, struct fold *fold, const char *sql,
 void feed_opened(struct feed *feed)
 {
 	feed->opened = true;
-	feed->turn = HAND_OUT_FIRST;
+	feed->turn = PAGE_FIRST;
 }
 
 /* The next page of a stage that this broker has opened, or else what it can claim. */
@@ -474,7 +477,8 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, 
 	}
 	if (!err && (feed->opened || (size_t)PQntuples(rows) >= room)) {
 		*more = true;
-		feed->turn = feed->turn * 2 < HAND_OUT_MAX ? feed->turn * 2 : HAND_OUT_MAX;
+		feed->turn *= feed->opened ? PAGE_GROWS : 2;
+		feed->turn = feed->turn < HAND_OUT_MAX ? feed->turn : HAND_OUT_MAX;
 	} else {
 		feed->turn = HAND_OUT_FIRST;
 	}
