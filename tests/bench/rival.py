@@ -5,6 +5,8 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -145,6 +147,25 @@ def fan_out(bench, devices):
         return load("relay", broker.port, devices, 1, 1, 100, "fleet/default/ota/available", "x" * 900)["seconds"]
 
 
+def each(bench, devices):
+    """What messages that are addressed singly cost on the bare broker: one client publishes one to each device's own topic, all at once."""
+    with bench.plain_broker(LIFTED) as broker, Listeners(broker, devices, "devices/{}/ota/available") as listeners:
+        packets = b"".join(
+            bytes([0x32]) + remaining(len(topic) + 904) + struct.pack(">H", len(topic)) + topic + struct.pack(">H", number) + b"x" * 900
+            for number, topic in ((n, f"devices/device-{n:05}/ota/available".encode()) for n in range(1, devices + 1)))
+        with socket.create_connection(("127.0.0.1", broker.port)) as client:
+            client.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04each")
+            assert client.recv(4) == b"\x20\x02\x00\x00"
+            begin = time.time()
+            client.sendall(packets)
+            return listeners.end()["last"] - begin
+
+
+def remaining(length):
+    """The length as MQTT writes it, of a packet of 128 to 16,383 bytes."""
+    return bytes([length % 128 | 128, length // 128])
+
+
 def reports(bench):
     messages, devices = bench.size(200_000, 10_000), bench.size(1000, 100)
     rates = {name: [] for name in ("ours", "batch", "row")}
@@ -184,12 +205,14 @@ def notices(bench):
 
 
 def limit(bench):
-    ours, bare = [], []
+    ours, bare, single = [], [], []
     devices = bench.size(15_000, 300)
     for _ in range(bench.rounds):
         bare.append(fan_out(bench, devices))
+        single.append(each(bench, devices))
         ours.append(our_notices(bench, devices))
     bench.row("limit: bare broker, one message to all", bare, "s", note=f"{devices:,} subscribers")
+    bench.row("limit: bare broker, a message for each", single, "s", bare, "published by one client")
     bench.row("limit: plugin: stage opened to the last notice", ours, "s", bare, "bar 1.5")
 
 
