@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from common import Listeners, load, tree_seconds, wait_for
-from reports import PAYLOAD, TOPIC, committed, send
+from reports import PAYLOAD, TOPIC, arrived, committed, counted, send
 
 FOLDER = pathlib.Path(__file__).parent / "rival"
 # A developer who measures lifts the limits; one who does not keeps Mosquitto's (1,000 queued, 20 in flight).
@@ -83,8 +83,10 @@ def our_reports(bench, devices, messages):
 
         before = cpu()
         sent = send(site, devices, messages)
-        end = committed(site, devices, messages)
-        return messages / (end - sent["began"]), (cpu() - before) / messages * 1e6
+        end = arrived(site, devices, messages)
+        taken = cpu() - before
+        counted(site, messages)
+        return messages / (end - sent["began"]), taken / messages * 1e6
 
 
 def lost(bench, devices, messages):
