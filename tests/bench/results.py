@@ -95,10 +95,12 @@ def _cells(target, found):
     unit = f" {target.unit}" if target.unit else ""
     spread = f"{shown(found['low'])} to {shown(found['high'])}" if found["rounds"] > 1 else ""
     return (amount(found["ours"]), amount(found["theirs"]), f"{shown(found['value'])}{unit}", spread, _bar(target, found["bar"]),
-            "yes" if found["holds"] else "**no**")
+            "" if found["bar"] is None else "yes" if found["holds"] else "**no**")
 
 
 def _bar(target, bar):
+    if bar is None:
+        return "for comparison"
     return f"{SENSES[target.sense]} {bar:g}" + (f" {target.unit}" if target.unit else "")
 
 

@@ -23,7 +23,7 @@ class Line:
 class Target:
     what: str
     against: str
-    sense: str  # <= or >=
+    sense: str  # <= or >=; "": for comparison, there is no bar
     bar: float
     unit: str  # of the figure; "": a ratio
     lines: list
@@ -58,7 +58,10 @@ TARGETS = [
     Target("status reports, first publish to last row committed", "a bare broker that drops them", ">=", 0.7, "",
            [Line("50 devices", "reports 50: first publish to last row", "reports 50: broker without plugin"),
             Line("[N] devices", "reports [N]: first publish to last row", "reports [N]: broker without plugin")]),
-    Target("the same", "a Node.js back end, batched writes", ">=", 1.6, "",
+    Target("the same into the outbox alone, PostgreSQL away", "a bare broker that drops them", "", None, "",
+           [Line("50 devices", "reports 50: into the outbox, PostgreSQL away", "reports 50: broker without plugin"),
+            Line("[N] devices", "reports [N]: into the outbox, PostgreSQL away", "reports [N]: broker without plugin")]),
+    Target("status reports, first publish to last row committed", "a Node.js back end, batched writes", ">=", 1.6, "",
            [Line("rate", "rival: plugin: reports", "rival: Node.js, batches: reports")]),
     Target("processor seconds per report, all processes", "a Node.js back end, batched writes", "<=", 0.5, "",
            [Line("processor time", "rival: plugin: all processor time", "rival: Node.js, batches: all processor time")]),
@@ -118,7 +121,7 @@ def spread(values):
 
 
 def judge(target, line, rows):
-    """What was measured, or None: ours and theirs (medians, with the unit), the figure under the bar with its spread, whether it holds."""
+    """What was measured, or None: ours and theirs (medians, with the unit), the figure under the bar with its spread, whether it holds (None: no bar)."""
     row, size = _find(rows, line.row)
     other, _ = _find(rows, line.against or line.beside) if line.against or line.beside else (None, None)
     if row is None or (line.against and other is None):
@@ -128,10 +131,11 @@ def judge(target, line, rows):
         values = [a - b if target.difference else a / b if b else float("inf") for a, b in zip(values, other["values"])]
     value = max(values) if target.pick == "most" else statistics.median(values)
     bar = target.bar if line.bar is None else line.bar
+    holds = None if bar is None else value <= bar if target.sense == "<=" else value >= bar
     low, high = spread(values)
     return {"what": line.what.replace("[N]", size or ""), "ours": statistics.median(row["values"]), "unit": row["unit"],
             "theirs": statistics.median(other["values"]) if other else None, "value": value, "low": low, "high": high,
-            "rounds": len(values), "bar": bar, "holds": value <= bar if target.sense == "<=" else value >= bar}
+            "rounds": len(values), "bar": bar, "holds": holds}
 
 
 def judged(records):
