@@ -20,7 +20,7 @@ int64_t gather_wait_ms(struct gather *gather, int64_t now_ms, uint64_t pending)
 		return begin(gather, pending);
 	}
 	if (gather->look_ms == 0) {
-		return pending >= GATHER_STREAM_ENOUGH ? begin(gather, pending) : wait_ms;
+		return pending >= gather->enough ? begin(gather, pending) : wait_ms;
 	}
 	if (pending >= GATHER_STORM_ENOUGH) {
 		return begin(gather, pending);
@@ -46,8 +46,12 @@ void gather_wrote(struct gather *gather, int64_t began_ms, int64_t now_ms, uint6
 		gather->until_ms = began_ms + GATHER_STORM_MS;
 		gather->look_ms = now_ms + GATHER_LOOK_MS;
 		gather->seen = pending;
+	} else if (records >= GATHER_FLOOD_FROM) {
+		gather->until_ms = began_ms + GATHER_FLOOD_MS;
+		gather->enough = GATHER_FLOOD_ENOUGH;
 	} else if (records >= GATHER_STREAM_FROM) {
 		gather->until_ms = began_ms + GATHER_STREAM_MS;
+		gather->enough = GATHER_STREAM_ENOUGH;
 	}
 }
 

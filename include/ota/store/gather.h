@@ -2,10 +2,11 @@
  * gather - when the next batch is begun: at once in a quiet fleet, a moment later while much comes in.
  *
  * A batch costs four statements and a commit whatever is in it, and the processor time of PostgreSQL is the broker's and the devices' where
- * they share a machine.  Three cases, by what the last batch was:
+ * they share a machine.  Four cases, by what the last batch was:
  *
  *   few records                     the next batch is begun as soon as there is one
  *   GATHER_STREAM_FROM or more      GATHER_STREAM_MS after the last one was begun
+ *   GATHER_FLOOD_FROM or more       GATHER_FLOOD_MS after it: at such a rate what a batch costs is a tenth of what its reports cost
  *   mostly who is there and who     while they pour in, at most GATHER_STORM_MS after the last one was begun: who comes
  *   listens, GATHER_STORM_FROM or   back after a power cut needs the broker first, and the books can wait a moment
  *   more
@@ -22,7 +23,10 @@
 enum {
 	GATHER_STREAM_FROM = 8,      /* records of a batch */
 	GATHER_STREAM_MS = 40,       /* as often as there is a pass at most */
-	GATHER_STREAM_ENOUGH = 2000, /* records that wait: more would make none of them cheaper */
+	GATHER_STREAM_ENOUGH = 2000, /* records that wait end it: more of them are a flood */
+	GATHER_FLOOD_FROM = 500,     /* records of a batch: 12,500 a second, then 2,500 */
+	GATHER_FLOOD_MS = 200,       /* the tables count as behind from half a second on */
+	GATHER_FLOOD_ENOUGH = 4000,  /* records that wait: a full batch */
 	GATHER_STORM_FROM = 100,     /* records of a batch that say who is there; at least half of it */
 	GATHER_STORM_MS = 1000,      /* nobody waits longer for the next batch to begin */
 	GATHER_STORM_ENOUGH = 100000, /* records that wait */
@@ -33,6 +37,7 @@ enum {
 struct gather {
 	uint64_t left;    /* of what waited when a wait was over: records that are not in the tables */
 	int64_t until_ms; /* the next batch is begun then; 0: at once */
+	uint64_t enough;  /* no storm: so many that wait end the wait */
 	int64_t look_ms;  /* a storm: the next look; 0: no storm */
 	uint64_t seen;    /* a storm: what waited at the last look */
 };

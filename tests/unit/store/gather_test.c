@@ -71,6 +71,30 @@ static void enough_ends_the_wait_of_a_stream(void **state)
 	assert_int_equal(gather_wait_ms(&gather, NOW + BATCH_MS, 1), 0);
 }
 
+/* A batch so large says that more come than a batch every 40 ms makes cheaper. */
+static void a_flood_is_written_in_full_batches(void **state)
+{
+	struct gather gather = { 0 };
+
+	(void)state;
+	batch(&gather, NOW, GATHER_FLOOD_FROM - 1, 0);
+	assert_int_equal(gather_wait_ms(&gather, NOW + GATHER_STREAM_MS, 1000), 0);
+	gather_wrote(&gather, NOW + GATHER_STREAM_MS, NOW + GATHER_STREAM_MS + BATCH_MS, 1000, 0, 0);
+	assert_int_equal(gather_wait_ms(&gather, NOW + GATHER_STREAM_MS + BATCH_MS, 100),
+		GATHER_FLOOD_MS - BATCH_MS);
+	assert_int_equal(gather_wait_ms(&gather, NOW + GATHER_STREAM_MS + 100, GATHER_FLOOD_ENOUGH - 1),
+		GATHER_FLOOD_MS - 100);
+	assert_int_equal(gather_wait_ms(&gather, NOW + GATHER_STREAM_MS + 101, GATHER_FLOOD_ENOUGH), 0);
+	/* It becomes a stream again, and then a quiet fleet. */
+	batch(&gather, NOW + 1000, GATHER_FLOOD_FROM, 0);
+	assert_int_equal(gather_wait_ms(&gather, NOW + 1000 + GATHER_FLOOD_MS - 1, 1), 1);
+	batch(&gather, NOW + 1000 + GATHER_FLOOD_MS, GATHER_FLOOD_FROM - 1, 0);
+	assert_int_equal(gather_wait_ms(&gather, NOW + 1000 + GATHER_FLOOD_MS + BATCH_MS, 1),
+		GATHER_STREAM_MS - BATCH_MS);
+	batch(&gather, NOW + 1000 + GATHER_FLOOD_MS + GATHER_STREAM_MS, 1, 0);
+	assert_int_equal(gather_wait_ms(&gather, NOW + 2000, 1), 0);
+}
+
 /* What waits when the writing begins is written in as many batches as it takes. */
 static void a_backlog_is_written_without_a_pause(void **state)
 {
@@ -87,7 +111,7 @@ static void a_backlog_is_written_without_a_pause(void **state)
 	assert_int_equal(gather_wait_ms(&gather, at_ms, 3000), 0);
 	/* 2,000 of these 2,001 were among the 10,000. */
 	gather_wrote(&gather, at_ms, at_ms + BATCH_MS, 2001, 0, 999);
-	assert_int_equal(gather_wait_ms(&gather, at_ms + BATCH_MS, 999), GATHER_STREAM_MS - BATCH_MS);
+	assert_int_equal(gather_wait_ms(&gather, at_ms + BATCH_MS, 999), GATHER_FLOOD_MS - BATCH_MS);
 }
 
 /* Fewer may be there than were counted, when some were damaged: those that come later are not of the backlog. */
@@ -165,11 +189,11 @@ static void what_is_no_storm(void **state)
 	struct gather gather = { 0 };
 
 	(void)state;
-	batch(&gather, NOW, 1000, 499);
+	batch(&gather, NOW, 400, 199);
 	assert_int_equal(gather_wait_ms(&gather, NOW + GATHER_STREAM_MS, 100), 0);
 	batch(&gather, NOW + 1000, GATHER_STORM_FROM - 1, GATHER_STORM_FROM - 1);
 	assert_int_equal(gather_wait_ms(&gather, NOW + 1000 + GATHER_STREAM_MS, 100), 0);
-	batch(&gather, NOW + 2000, 1000, 500);
+	batch(&gather, NOW + 2000, 400, 200);
 	assert_true(gather_wait_ms(&gather, NOW + 2000 + GATHER_STREAM_MS, 100) > 0);
 }
 
@@ -182,7 +206,7 @@ static void a_stream_after_a_storm(void **state)
 	(void)state;
 	batch(&gather, NOW, 1000, 1000);
 	assert_int_equal(gather_wait_ms(&gather, after_ms, 0), 0);
-	batch(&gather, after_ms, 500, 10);
+	batch(&gather, after_ms, 300, 10);
 	assert_int_equal(gather_wait_ms(&gather, after_ms + BATCH_MS, 1), GATHER_STREAM_MS - BATCH_MS);
 }
 
@@ -203,6 +227,7 @@ int main(void)
 		cmocka_unit_test(a_stream_is_written_every_forty_ms),
 		cmocka_unit_test(a_batch_that_took_long_is_followed_at_once),
 		cmocka_unit_test(enough_ends_the_wait_of_a_stream),
+		cmocka_unit_test(a_flood_is_written_in_full_batches),
 		cmocka_unit_test(a_backlog_is_written_without_a_pause),
 		cmocka_unit_test(what_was_damaged_is_not_waited_for),
 		cmocka_unit_test(a_storm_is_written_when_it_is_over),
