@@ -22,6 +22,10 @@ static void test_values(void **state)
 		{ { 0, 0 }, "abcdefg", UINT64_C(0x6db12aae9070f506) },
 		{ { 0, 0 }, "abcdefgh", UINT64_C(0x3f7b849c0b8e35ea) },
 		{ { 0, 0 }, "abcdefghi", UINT64_C(0xf89b34a3d11eb6e5) },
+		{ { 0, 0 }, "abcdefghij", UINT64_C(0xf47c264806c40ff1) },
+		{ { 0, 0 }, "abcdefghijklmno", UINT64_C(0x1fd27a29b0e9dc7a) },
+		{ { 0, 0 }, "abcdefghijklmnop", UINT64_C(0x94f60d3d29e6a312) },
+		{ { 0, 0 }, "abcdefghijklmnopq", UINT64_C(0x61c47e6da27eaccc) },
 		{ { 0, 0 }, "steady-00001 and more of it, to be long", UINT64_C(0xee1d98164ab716b) },
 		{ { UINT64_C(0xaed66ce184be2329), UINT64_C(0xebe9bbf1f1499052) }, "steady-00001",
 			UINT64_C(0xe5271a9f8571487f) },
@@ -62,12 +66,33 @@ static void test_places_are_spread(void **state)
 	}
 }
 
+/* Addresses as an allocator gives them, one behind the other: 4,096 of them over 256 places, by the low bits as in a table. */
+static void test_addresses_are_spread(void **state)
+{
+	(void)state;
+	assert_true(keyhash_address(state) == keyhash_address(state));
+	assert_true(keyhash_address(NULL) == 0);
+	for (uintptr_t step = 16; step <= 65536; step *= 2) {
+		unsigned places[256] = { 0 };
+
+		for (uintptr_t i = 0; i < 4096; i++) {
+			const uintptr_t address = UINT64_C(0x55d0c3a01000) + i * (step + 48);
+
+			places[keyhash_address((const void *)address) % 256]++;
+		}
+		for (size_t i = 0; i < 256; i++) { /* 16 on the average */
+			assert_in_range(places[i], 0, 128);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_the_process_has_a_key),
 		cmocka_unit_test(test_places_are_spread),
+		cmocka_unit_test(test_addresses_are_spread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
