@@ -83,16 +83,19 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 	/* From the last to the first: the status topic is number 0 and loses against a notify topic of the same shape. */
 	for (size_t i = policy->count; i-- > 0;) {
 		const struct topic_template *pattern = policy->templates[i];
+		struct topic_value value;
 
-		if ((candidates >> i & 1U) == 0 || !topic_match_shape(pattern, topic)) {
+		if ((candidates >> i & 1U) == 0 || !topic_match_shape(pattern, topic, &value)) {
 			continue;
 		}
 		struct policy_topic found = {
 			.subject = subject_of(policy, i),
 			.notify = i == 0 ? 0 : i - 1,
 			.placeholder = pattern->placeholder,
+			.exact = topic_id_valid(value.text, value.length),
+			.value = value,
 		};
-		found.exact = topic_match(pattern, topic, &found.value);
+
 		/* Two templates may have the same shape with different placeholders; an exact match tells more. */
 		if (sorted->subject == POLICY_FOREIGN
 			|| (found.subject == sorted->subject && found.exact && !sorted->exact)) {
@@ -108,11 +111,12 @@ static bool value_is(const struct topic_value *value, const char *text)
 
 bool policy_own(const struct policy_topic *topic, const char *identity)
 {
-	if (topic->subject == POLICY_FOREIGN || !topic->exact || identity == NULL
-		|| !topic_id_valid(identity, strlen(identity))) {
+	if (topic->subject == POLICY_FOREIGN || !topic->exact || identity == NULL) {
 		return false;
 	}
-	return topic->placeholder == TOPIC_FLEET || value_is(&topic->value, identity);
+	/* The value is a valid id, and so is what is the same. */
+	return topic->placeholder == TOPIC_FLEET ? topic_id_valid(identity, strlen(identity))
+											 : value_is(&topic->value, identity);
 }
 
 static enum policy_answer decide_write(

@@ -58,13 +58,17 @@ static bool event_fixed_valid(uint64_t kind, uint64_t status, uint64_t flags)
 }
 
 /*
- * Copy text that is not UTF-8 with a '?' for each byte that does not fit: PostgreSQL would refuse the whole batch for it,
+ * Copy text, with a '?' for each byte of it that is not UTF-8: PostgreSQL would refuse the whole batch for it,
  * and a reason that was cut in the middle of a character is still worth keeping.
  */
-static void string_mend(uint8_t *out, const char *text, size_t length)
+static void string_copy(uint8_t *out, const char *text, size_t length)
 {
 	size_t at = 0;
 
+	if (topic_utf8_valid(text, length)) {
+		memcpy(out, text, length);
+		return;
+	}
 	while (at < length) {
 		size_t bytes = 1;
 
@@ -108,17 +112,15 @@ enum ota_err event_encode(const struct event *event, uint8_t *out, size_t size, 
 		size_t bytes;
 
 		memcpy(&text, (const char *)event + event_strings[i], sizeof(text));
-		text = text ? text : "";
-		bytes = strnlen(text, EVENT_RECORD_MAX);
+		/* Most are empty. */
+		bytes = text == NULL || *text == '\0' ? 0 : strnlen(text, EVENT_RECORD_MAX);
 		if (bytes + EVENT_STRING_OVERHEAD > room - used) {
 			return OTA_ERR_FULL;
 		}
 		bytes_put_integer(out + used, bytes, EVENT_STRING_PREFIX);
 		used += EVENT_STRING_PREFIX;
-		if (topic_utf8_valid(text, bytes)) {
-			memcpy(out + used, text, bytes);
-		} else {
-			string_mend(out + used, text, bytes);
+		if (bytes > 0) {
+			string_copy(out + used, text, bytes);
 		}
 		used += bytes;
 		out[used++] = 0;

@@ -58,6 +58,50 @@ static inline bool is_ascii(char c)
 	return (signed char)c > 0;
 }
 
+/* The same character eight times. */
+#define EIGHT(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* A word of text, for questions to which the order of its bytes makes no difference. */
+static inline uint64_t word_at(const char *text)
+{
+	uint64_t word;
+
+	memcpy(&word, text, sizeof(word));
+	return word;
+}
+
+/*
+ * Eight bytes at once.  A high bit in the sum says that the byte is not wanted, or that it lent to a lower one that is not: a "no" is about
+ * all eight, and sure only when each is looked at.
+ */
+static inline bool is_ascii_word(uint64_t word)
+{
+	return ((word | (word - EIGHT(1))) & EIGHT(0x80)) == 0;
+}
+
+/* ASCII without control characters, '+', '/' and '#'; an apostrophe looks like one of these here, and is a "no" too. */
+static inline bool is_id_word(uint64_t word)
+{
+	const uint64_t special = (word | EIGHT(0x0c)) ^ EIGHT('/');
+
+	return ((word | (word + EIGHT(1)) | (word - EIGHT(' ')) | (special - EIGHT(1))) & EIGHT(0x80))
+		== 0;
+}
+
+/* How many bytes at the beginning are in good words: all of them, when the last eight are one, too. */
+static inline size_t good_words(const char *text, size_t length, bool (*is_good)(uint64_t word))
+{
+	size_t at = 0;
+
+	while (length - at >= sizeof(uint64_t)) {
+		if (!is_good(word_at(text + at))) {
+			return at;
+		}
+		at += sizeof(uint64_t);
+	}
+	return at > 0 && is_good(word_at(text + length - sizeof(uint64_t))) ? length : at;
+}
+
 /* The characters that Mosquitto closes a connection for when they stand in a topic. */
 static bool character_allowed(uint32_t character)
 {
@@ -67,25 +111,17 @@ static bool character_allowed(uint32_t character)
 	return (character & 0xfffe) != 0xfffe && (character < 0xfdd0 || character > 0xfdef);
 }
 
-bool topic_utf8_valid(const char *text, size_t length)
+/* Apart from the function that nearly all text is done with, and that needs no stack frame so. */
+__attribute__((noinline)) static bool utf8_valid_slowly(const char *text, size_t length)
 {
-	const uint64_t high_bits = UINT64_C(0x8080808080808080);
-	const uint64_t ones = UINT64_C(0x0101010101010101);
 	size_t at = 0;
 
 	while (at < length) {
 		uint32_t character;
-		uint64_t word;
 		size_t bytes;
 
-		/* Eight bytes at a time while they are ASCII and none is zero: most text is. */
-		while (length - at >= sizeof(word)) {
-			memcpy(&word, text + at, sizeof(word));
-			if (((word | (word - ones)) & high_bits) != 0) {
-				break;
-			}
-			at += sizeof(word);
-		}
+		/* Eight bytes at a time while they are ASCII: most text is, also between other characters. */
+		at += good_words(text + at, length - at, is_ascii_word);
 		if (at == length) {
 			break;
 		}
@@ -102,13 +138,17 @@ bool topic_utf8_valid(const char *text, size_t length)
 	return true;
 }
 
-bool topic_id_valid(const char *text, size_t length)
+bool topic_utf8_valid(const char *text, size_t length)
+{
+	size_t at = good_words(text, length, is_ascii_word);
+
+	return at == length || utf8_valid_slowly(text + at, length - at);
+}
+
+__attribute__((noinline)) static bool id_valid_slowly(const char *text, size_t length)
 {
 	size_t at = 0;
 
-	if (length < 1 || length > TOPIC_ID_MAX || text[0] == '$') {
-		return false;
-	}
 	while (at < length) {
 		uint32_t character = (unsigned char)text[at];
 		size_t bytes = is_ascii(text[at]) ? 1 : utf8_next(text + at, length - at, &character);
@@ -120,6 +160,17 @@ bool topic_id_valid(const char *text, size_t length)
 		at += bytes;
 	}
 	return true;
+}
+
+bool topic_id_valid(const char *text, size_t length)
+{
+	size_t at;
+
+	if (length < 1 || length > TOPIC_ID_MAX || text[0] == '$') {
+		return false;
+	}
+	at = good_words(text, length, is_id_word);
+	return at == length || id_valid_slowly(text + at, length - at);
 }
 
 /* Is every character one that a topic on the wire may have? */
@@ -265,11 +316,16 @@ bool topic_match(const struct topic_template *pattern, const char *topic, struct
 	return true;
 }
 
-bool topic_match_shape(const struct topic_template *pattern, const char *topic)
+bool topic_match_shape(
+	const struct topic_template *pattern, const char *topic, struct topic_value *value)
 {
 	struct topic_value found;
 
-	return template_split(pattern, topic, &found);
+	if (!template_split(pattern, topic, &found)) {
+		return false;
+	}
+	*value = found;
+	return true;
 }
 
 enum ota_err topic_render(

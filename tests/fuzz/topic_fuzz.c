@@ -1,7 +1,9 @@
 /*
  * Fuzz target: a template and a topic, parted by the first line end.
- * Properties: no crash; matching agrees with a slow and simple reading of the rule; what matches can be rendered again.
+ * Properties: no crash; matching agrees with a slow and simple reading of the rule; what matches can be rendered again; a text is valid
+ * when each of its characters is.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,7 +55,9 @@ static void check(const char *text, const char *topic)
 		return;
 	}
 	shape = shape_slowly(&pattern, topic, &slow);
-	must(topic_match_shape(&pattern, topic) == shape, "shape");
+	must(topic_match_shape(&pattern, topic, &value) == shape, "shape");
+	must(!shape || (value.text == slow.text && value.length == slow.length), "the shape's value");
+	value = (struct topic_value){ NULL, 0 };
 	must(topic_match(&pattern, topic, &value) == (shape && topic_id_valid(slow.text, slow.length)),
 		"match");
 	if (value.text) {
@@ -64,6 +68,22 @@ static void check(const char *text, const char *topic)
 		must(topic_render(&pattern, id, out, sizeof(out)) == OTA_OK, "render");
 		must(strcmp(out, topic) == 0, "rendered as it was");
 	}
+}
+
+/* Are all characters good, asked for one by one?  The functions read longer texts in words of eight bytes. */
+static bool each_valid(
+	const char *text, size_t length, bool (*is_valid)(const char *text, size_t length))
+{
+	for (size_t at = 0, bytes; at < length; at += bytes) {
+		const unsigned char first = (unsigned char)text[at];
+
+		bytes = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+		/* A '$' alone would be a bad id, inside of one it is not. */
+		if (first != '$' && (bytes > length - at || !is_valid(text + at, bytes))) {
+			return false;
+		}
+	}
+	return true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -78,6 +98,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, data, size);
 	}
 	text[size] = '\0';
+	must(topic_utf8_valid(text, size) == each_valid(text, size, topic_utf8_valid), "UTF-8");
+	must(topic_id_valid(text, size)
+			== (size >= 1 && size <= TOPIC_ID_MAX && text[0] != '$'
+				&& each_valid(text, size, topic_id_valid)),
+		"ids");
 	if (topic_id_valid(text, size)) {
 		must(topic_utf8_valid(text, size), "every id is UTF-8");
 	}

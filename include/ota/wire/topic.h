@@ -60,9 +60,10 @@ OTA_MUST_USE bool topic_match(
 /*
  * Same shape as the template, whatever stands in the placeholder's place (also an invalid id, also '+' in a filter):
  * for refusing what only looks like ours.  A '#' or '+' elsewhere in the filter is no match, nor is a topic that begins with '$'
- * (no wildcard reaches it: MQTT 5.0, section 4.7.2).
+ * (no wildcard reaches it: MQTT 5.0, section 4.7.2).  With topic_id_valid() of `*value` it is topic_match().
  */
-OTA_MUST_USE bool topic_match_shape(const struct topic_template *pattern, const char *topic);
+OTA_MUST_USE bool topic_match_shape(
+	const struct topic_template *pattern, const char *topic, struct topic_value *value);
 
 /* Write the topic, terminated, with `value` in the placeholder's place.  OTA_ERR_INVALID: invalid id or too long for `size`. */
 OTA_MUST_USE enum ota_err topic_render(

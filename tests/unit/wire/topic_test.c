@@ -173,13 +173,21 @@ static void test_matching(void **state)
 		const struct match_case *c = &match_cases[i];
 		struct topic_template pattern = parse(c->pattern);
 		struct topic_value value = { "untouched", 9 };
+		struct topic_value shape = { "untouched", 9 };
 		/* An exact copy: reading behind the end of a topic shows under the sanitizer. */
 		char *topic = strdup(c->topic);
 
 		assert_non_null(topic);
 		if (topic_match(&pattern, topic, &value) != (c->value != NULL)
-			|| topic_match_shape(&pattern, topic) != c->shape) {
+			|| topic_match_shape(&pattern, topic, &shape) != c->shape) {
 			fail_msg("'%s' on '%s'", c->pattern, c->topic);
+		}
+		if (c->shape) {
+			assert_int_equal(shape.length, strlen(topic) - pattern.prefix_len - pattern.suffix_len);
+			assert_ptr_equal(shape.text, topic + pattern.prefix_len);
+			assert_true(topic_id_valid(shape.text, shape.length) == (c->value != NULL));
+		} else {
+			assert_string_equal(shape.text, "untouched");
 		}
 		if (c->value) {
 			assert_int_equal(value.length, strlen(c->value));
@@ -268,14 +276,52 @@ static void test_ids(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		if (topic_id_valid(cases[i].text, strlen(cases[i].text)) != cases[i].valid) {
+		size_t length = strlen(cases[i].text);
+		char text[64];
+
+		if (topic_id_valid(cases[i].text, length) != cases[i].valid) {
 			fail_msg("case %zu: '%s'", i, cases[i].text);
+		}
+		/* The same inside a longer id, which is read in words of eight bytes; there a '$' is like any other, and nothing is. */
+		for (size_t before = 1; before < 20; before++) {
+			const bool valid = cases[i].valid || length == 0 || cases[i].text[0] == '$';
+
+			memset(text, 'a', sizeof(text));
+			memcpy(text + before, cases[i].text, length);
+			assert_true(topic_id_valid(text, before + length + 11) == valid);
+			assert_true(topic_id_valid(text, before + length) == valid);
 		}
 	}
 	assert_false(topic_id_valid("a\0b", 3));
 	/* The length counts, not the terminator: here it cuts a character. */
 	assert_true(topic_id_valid("a\xc3\xa9", 3));
 	assert_false(topic_id_valid("a\xc3\xa9", 2));
+}
+
+/* Each byte at each place of an id, among bytes that are at the borders of what an id may have. */
+static void test_ids_byte_by_byte(void **state)
+{
+	static const char around[] = { 'a', ' ', '~', '.', '0', '*', ',', '"', '$', '\'' };
+	char text[24];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(around); i++) {
+		for (size_t length = 1; length <= sizeof(text); length++) {
+			for (size_t at = 0; at < length; at++) {
+				memset(text, around[i], sizeof(text));
+				text[0] = 'a';
+				for (int byte = 0; byte < 256; byte++) {
+					const bool valid = byte >= ' ' && byte < 0x7f && byte != '/' && byte != '+'
+						&& byte != '#' && !(byte == '$' && at == 0);
+
+					text[at] = (char)byte;
+					if (topic_id_valid(text, length) != valid) {
+						fail_msg("byte %d at %zu of %zu", byte, at, length);
+					}
+				}
+			}
+		}
+	}
 }
 
 static void test_utf8(void **state)
@@ -358,6 +404,7 @@ int main(void)
 		cmocka_unit_test(test_rendering_is_the_reverse_of_matching),
 		cmocka_unit_test(test_rendering_refuses_bad_ids),
 		cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_ids_byte_by_byte),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_utf8_zero_bytes),
 	};
