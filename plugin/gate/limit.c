@@ -1,9 +1,5 @@
 #include "ota/gate/limit.h"
 
-#include <string.h>
-
-#include "ota/base/keyhash.h"
-
 enum {
 	TOKEN = 1000000, /* in a bucket's unit */
 	MINUTE_MS = 60000,
@@ -32,29 +28,24 @@ bool limit_take(struct limit *limit, const struct limit_rule *rule, int64_t now_
 	return true;
 }
 
-static uint64_t hash_of(const char *name)
+/* 0 is no name. */
+static uint64_t name_of(uint64_t hash)
 {
-	uint64_t hash = keyhash(name, strlen(name));
-
 	return hash == 0 ? 1 : hash;
 }
 
-void limit_keep(struct limit_kept *kept, const char *name, const struct limit *limit)
+void limit_keep(struct limit_kept *kept, uint64_t hash, const struct limit *limit)
 {
-	uint64_t hash = hash_of(name);
-
 	if (limit->filled_ms != 0) {
-		kept->entries[hash & (LIMIT_KEPT - 1)].name = hash;
+		kept->entries[hash & (LIMIT_KEPT - 1)].name = name_of(hash);
 		kept->entries[hash & (LIMIT_KEPT - 1)].limit = *limit;
 	}
 }
 
-void limit_again(struct limit_kept *kept, const char *name, struct limit *limit)
+void limit_again(struct limit_kept *kept, uint64_t hash, struct limit *limit)
 {
-	uint64_t hash = hash_of(name);
-
 	*limit = (struct limit){ 0 };
-	if (kept->entries[hash & (LIMIT_KEPT - 1)].name == hash) {
+	if (kept->entries[hash & (LIMIT_KEPT - 1)].name == name_of(hash)) {
 		*limit = kept->entries[hash & (LIMIT_KEPT - 1)].limit;
 		kept->entries[hash & (LIMIT_KEPT - 1)].name = 0;
 	}

@@ -41,7 +41,7 @@ static void end_session(struct gate *gate, struct session *session, const char *
 		deliver_session_ends(gate, session, session->device);
 	}
 	sessions_end(&gate->sessions, session);
-	limit_keep(&gate->limits, session->client_id, &session->reports);
+	limit_keep(&gate->limits, session_client_hash(session), &session->reports);
 	session->reports = (struct limit){ 0 };
 }
 
@@ -53,7 +53,7 @@ static struct session *add_session(
 	sessions_at(&gate->sessions, gate->clock.wall_ms());
 	session = sessions_add(&gate->sessions, client, client_id, gate_identity(gate, client));
 	if (session != NULL) {
-		limit_again(&gate->limits, client_id, &session->reports);
+		limit_again(&gate->limits, session_client_hash(session), &session->reports);
 	}
 	return session;
 }
@@ -112,7 +112,6 @@ static enum ota_err tell_connected(struct gate *gate, struct session *session,
 
 static enum ota_err tell_listening(struct gate *gate, struct session *session, bool maybe)
 {
-	char topic[TOPIC_MAX] = "";
 	struct event event = {
 		.kind = EVENT_LISTENING,
 		.session = session->number,
@@ -120,7 +119,6 @@ static enum ota_err tell_listening(struct gate *gate, struct session *session, b
 		.device = session->device,
 		.client = session->client_id,
 		.fleet = session->fleet,
-		.topic = topic,
 	};
 	enum ota_err err;
 
@@ -128,11 +126,12 @@ static enum ota_err tell_listening(struct gate *gate, struct session *session, b
 		const struct topic_template *notify = &gate->options->notify_topics[session->notify];
 
 		err = topic_render(notify,
-			notify->placeholder == TOPIC_FLEET ? session->fleet : session->device, topic,
-			sizeof(topic));
+			notify->placeholder == TOPIC_FLEET ? session->fleet : session->device, gate->topic,
+			sizeof(gate->topic));
 		if (err != OTA_OK) {
 			return err;
 		}
+		event.topic = gate->topic;
 	}
 	err = emit_gather(gate, &event);
 	if (err != OTA_OK) {

@@ -8,9 +8,7 @@
 
 static uint64_t hash_client(const void *item)
 {
-	const struct mosquitto *client = ((const struct session *)item)->client;
-
-	return keyhash(&client, sizeof(client));
+	return keyhash_address(((const struct session *)item)->client);
 }
 
 static bool is_client(const void *item, const void *client)
@@ -20,9 +18,7 @@ static bool is_client(const void *item, const void *client)
 
 static uint64_t hash_device(const void *item)
 {
-	const char *device = ((const struct session *)item)->device;
-
-	return keyhash(device, strlen(device));
+	return ((const struct session *)item)->device_hash;
 }
 
 static bool is_device(const void *item, const void *device)
@@ -70,7 +66,7 @@ void sessions_clear(struct sessions *sessions)
 
 struct session *sessions_find(const struct sessions *sessions, const struct mosquitto *client)
 {
-	return set_find(&sessions->by_client, keyhash(&client, sizeof(client)), is_client, client);
+	return set_find(&sessions->by_client, keyhash_address(client), is_client, client);
 }
 
 bool session_is(const struct session *session, const char *client_id, const char *identity)
@@ -85,11 +81,12 @@ bool session_is(const struct session *session, const char *client_id, const char
 struct session *sessions_add(struct sessions *sessions, struct mosquitto *client,
 	const char *client_id, const char *identity)
 {
-	bool may_be_device = identity != NULL && topic_id_valid(identity, strlen(identity));
 	size_t id_size = strlen(client_id) + 1;
+	size_t length = identity == NULL ? 0 : strlen(identity);
+	bool may_be_device = length > 0 && topic_id_valid(identity, length);
 	bool same = may_be_device && strcmp(client_id, identity) == 0;
-	size_t size = offsetof(struct session, client_id) + id_size
-		+ (may_be_device && !same ? strlen(identity) + 1 : 0);
+	size_t size =
+		offsetof(struct session, client_id) + id_size + (may_be_device && !same ? length + 1 : 0);
 	struct session *session =
 		calloc(1, size < sizeof(struct session) ? sizeof(struct session) : size);
 
@@ -99,11 +96,10 @@ struct session *sessions_add(struct sessions *sessions, struct mosquitto *client
 	session->client = client;
 	session->notify = -1;
 	memcpy(session->client_id, client_id, id_size);
-	if (same) {
-		session->device = session->client_id;
-	} else if (may_be_device) {
-		memcpy(session->client_id + id_size, identity, strlen(identity) + 1);
-		session->device = session->client_id + id_size;
+	if (may_be_device) {
+		session->device =
+			same ? session->client_id : memcpy(session->client_id + id_size, identity, length + 1);
+		session->device_hash = keyhash(identity, length);
 	}
 	if (set_add(&sessions->by_client, hash_client, session) != OTA_OK) {
 		session_free(session);
@@ -111,6 +107,13 @@ struct session *sessions_add(struct sessions *sessions, struct mosquitto *client
 	}
 	session->number = sessions->next_number++;
 	return session;
+}
+
+uint64_t session_client_hash(const struct session *session)
+{
+	return session->device == session->client_id
+		? session->device_hash
+		: keyhash(session->client_id, strlen(session->client_id));
 }
 
 static void forget_device(struct sessions *sessions, struct session *session)
@@ -145,7 +148,8 @@ enum ota_err sessions_set_connected(
 	struct sessions *sessions, struct session *session, enum session_told told)
 {
 	if (!session->present) {
-		struct session *older = sessions_of_device(sessions, session->device);
+		struct session *older =
+			set_find(&sessions->by_device, session->device_hash, is_device, session->device);
 
 		if (older != NULL && older->number > session->number) {
 			goto counted;

@@ -31,7 +31,10 @@ static void recall_free(struct told_recall *recall)
 
 struct told_notice *told_notice_of(const struct told *told, const char *device)
 {
-	return set_find(&told->notices, keyhash(device, strlen(device)), is_notice, device);
+	/* Mostly there is none of anybody, and then the device need not be hashed. */
+	return told->notices.count == 0
+		? NULL
+		: set_find(&told->notices, keyhash(device, strlen(device)), is_notice, device);
 }
 
 struct told_recall *told_recall_of(const struct told *told, const char *device)

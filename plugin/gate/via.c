@@ -9,7 +9,7 @@
 
 static void drop_child(struct via *via, struct via_child *child)
 {
-	limit_keep(&via->limits, child->key, &child->reports);
+	limit_keep(&via->limits, keyhash(child->key, strlen(child->key)), &child->reports);
 	HASH_DEL(via->children, child);
 	DL_DELETE(child->session->children, child);
 	child->session->children_count--;
@@ -114,7 +114,7 @@ enum ota_err via_speaks(struct gate *gate, struct session *gateway, const char *
 		free(child);
 		return OTA_ERR_NOMEM;
 	}
-	limit_again(&gate->via.limits, child->key, &child->reports);
+	limit_again(&gate->via.limits, keyhash(child->key, length), &child->reports);
 	DL_APPEND(gateway->children, child);
 	gateway->children_count++;
 out:

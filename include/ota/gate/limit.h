@@ -31,15 +31,15 @@ enum {
 /*
  * Buckets of names that went away, so that leaving and coming back fills none.  The newest of two names in one place wins: that costs
  * the older one nothing but its memory; nobody can choose names that push others out (base/keyhash.h).  Fixed in size, whoever comes
- * and goes.  All zero: nothing is kept.
+ * and goes.  All zero: nothing is kept.  `hash` is keyhash() of the name.
  */
 struct limit_kept {
 	struct {
-		uint64_t name; /* hash; 0: free */
+		uint64_t name; /* its hash, 1 for 0; 0: free */
 		struct limit limit;
 	} entries[LIMIT_KEPT];
 };
 
-void limit_keep(struct limit_kept *kept, const char *name, const struct limit *limit);
+void limit_keep(struct limit_kept *kept, uint64_t hash, const struct limit *limit);
 /* The bucket that was kept under this name, and is no longer; else a full one. */
-void limit_again(struct limit_kept *kept, const char *name, struct limit *limit);
+void limit_again(struct limit_kept *kept, uint64_t hash, struct limit *limit);

@@ -32,6 +32,7 @@ enum session_told {
 struct session {
 	struct mosquitto *client; /* a name for the connection */
 	const char *device;       /* the identity, in `client_id`; NULL: it cannot be a device id */
+	uint64_t device_hash;     /* keyhash() of it */
 	int64_t number;
 	char *fleet;                        /* from its subscription, NULL: none */
 	struct limit reports;               /* how often it may report */
@@ -85,6 +86,8 @@ OTA_MUST_USE bool session_is(
 OTA_MUST_USE struct session *sessions_add(struct sessions *sessions, struct mosquitto *client,
 	const char *client_id, const char *identity);
 void sessions_remove(struct sessions *sessions, struct session *session);
+/* keyhash() of its client id. */
+uint64_t session_client_hash(const struct session *session);
 
 /* The connection ended: no longer the device's, nothing waits.  The entry stays. */
 void sessions_end(struct sessions *sessions, struct session *session);

@@ -90,6 +90,7 @@ struct gate {
 	struct fleet_urls *urls; /* NULL: none */
 	struct address
 		address; /* of the notice being made; on the stack it would be cleared each time */
+	char topic[TOPIC_MAX]; /* of the event being made; here for the same reason */
 	int64_t url_logged_us; /* 0: never */
 	struct limit refusals_all;
 	struct gate_refusals refusals[GATE_LIMITS];

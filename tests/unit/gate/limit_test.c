@@ -1,6 +1,7 @@
 /* Token buckets, buckets of those who went away, and the limit on reports with what each version of MQTT sees of it. */
 #include <malloc.h>
 
+#include "ota/base/keyhash.h"
 #include "ota/wire/status.h"
 
 #include "gate_fixture.h"
@@ -44,13 +45,19 @@ static void leaving_fills_none(void **state)
 
 	(void)state;
 	assert_int_equal(taken(&limit, 5000), 10);
-	limit_keep(&kept, "dev-1", &limit);
-	limit_again(&kept, "dev-2", &other);
+	limit_keep(&kept, keyhash("dev-1", 5), &limit);
+	limit_again(&kept, keyhash("dev-2", 5), &other);
 	assert_int_equal(taken(&other, 5000), 10);
-	limit_again(&kept, "dev-1", &other);
+	limit_again(&kept, keyhash("dev-1", 5), &other);
 	assert_int_equal(taken(&other, 5000), 0);
-	limit_again(&kept, "dev-1", &other); /* handed back only once */
+	limit_again(&kept, keyhash("dev-1", 5), &other); /* handed back only once */
 	assert_int_equal(taken(&other, 5000), 10);
+	/* A hash of 0 is a name, too; nothing has been kept of it yet. */
+	limit_again(&kept, 0, &other);
+	assert_int_equal(taken(&other, 5000), 10);
+	limit_keep(&kept, 0, &limit);
+	limit_again(&kept, 0, &other);
+	assert_int_equal(taken(&other, 5000), 0);
 }
 
 static const char topic[] = "devices/dev-1/ota/status";

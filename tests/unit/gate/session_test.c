@@ -174,6 +174,35 @@ static void test_takeover(void **state)
 	fixture_free(f);
 }
 
+/* The device is the user: the same one comes back under another client id, and a client id changes its user. */
+static void test_named_by_the_user(void **state)
+{
+	struct fixture *f = fixture_new_with(false, "device_identity", "username");
+	struct mosquitto old = { .id = "c1", .username = "d1", .protocol_version = 4 };
+	struct mosquitto new = { .id = "c2", .username = "d1", .protocol_version = 4 };
+	struct mosquitto other = { .id = "c1", .username = "d2", .protocol_version = 4 };
+	int64_t first;
+	(void)state;
+
+	fixture_message(&old, "devices/d1/ota/status", report, 1);
+	assert_ptr_equal(sessions_of_device(&f->gate->sessions, "d1")->client, &old);
+	assert_null(sessions_of_device(&f->gate->sessions, "c1"));
+	assert_string_equal(fixture_last(f, EVENT_CONNECTED)->device, "d1");
+	assert_string_equal(fixture_last(f, EVENT_CONNECTED)->client, "c1");
+	first = fixture_last(f, EVENT_CONNECTED)->session;
+	fixture_message(&new, "devices/d1/ota/status", report, 1);
+	assert_ptr_equal(sessions_of_device(&f->gate->sessions, "d1")->client, &new);
+	fixture_disconnect(&old, -1);
+	assert_int_equal(fixture_last(f, EVENT_DISCONNECTED)->session, first);
+	assert_ptr_equal(sessions_of_device(&f->gate->sessions, "d1")->client, &new);
+	fixture_message(&other, "devices/d2/ota/status", report, 1);
+	assert_ptr_equal(sessions_of_device(&f->gate->sessions, "d2")->client, &other);
+	assert_int_equal(f->gate->sessions.connected, 2);
+	fixture_disconnect(&new, -1);
+	assert_null(sessions_of_device(&f->gate->sessions, "d1"));
+	fixture_free(f);
+}
+
 /* Contexts are freed and used again, now and then without an event. */
 static void test_pointer_reuse(void **state)
 {
@@ -401,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_unsubscribe),
 		cmocka_unit_test(test_impostor),
 		cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_named_by_the_user),
 		cmocka_unit_test(test_pointer_reuse),
 		cmocka_unit_test(test_kept_session_2_0),
 		cmocka_unit_test(test_ended_entry_revives),
