@@ -34,23 +34,40 @@ static const char *cut(const char *text, char out[NAME_MAX_BYTES])
 	return out;
 }
 
-static enum ota_err emit(struct gate *gate, const struct event *event,
-	enum ota_err (*keep)(void *context, const uint8_t *record, size_t length))
+static bool is_long(const char *text)
+{
+	return text != NULL && strnlen(text, NAME_MAX_BYTES) == NAME_MAX_BYTES;
+}
+
+/* Apart from the others, because its buffers are cleared at each call. */
+__attribute__((noinline)) static enum ota_err encode_cut(
+	struct gate *gate, const struct event *event, size_t *length)
 {
 	char device[NAME_MAX_BYTES];
 	char client[NAME_MAX_BYTES];
 	char topic[NAME_MAX_BYTES];
 	struct event record = *event;
-	size_t length = 0;
 
-	record.at_ms = gate->clock.wall_ms();
 	record.device = cut(event->device, device);
 	record.client = cut(event->client, client);
 	record.topic = cut(event->topic, topic);
-	if (event_encode(&record, gate->record, sizeof(gate->record), &length) != OTA_OK) {
-		return OTA_ERR_INVALID;
+	return event_encode(&record, gate->record, sizeof(gate->record), length);
+}
+
+static enum ota_err emit(struct gate *gate, struct event *event,
+	enum ota_err (*keep)(void *context, const uint8_t *record, size_t length))
+{
+	size_t length = 0;
+	enum ota_err err;
+
+	event->at_ms = gate->clock.wall_ms();
+	err = event_encode(event, gate->record, sizeof(gate->record), &length);
+	/* In a short record there is no long name. */
+	if ((err != OTA_OK || length > NAME_MAX_BYTES)
+		&& (is_long(event->device) || is_long(event->client) || is_long(event->topic))) {
+		err = encode_cut(gate, event, &length);
 	}
-	return keep(gate->links.context, gate->record, length);
+	return err == OTA_OK ? keep(gate->links.context, gate->record, length) : OTA_ERR_INVALID;
 }
 
 enum ota_err emit_event(struct gate *gate, struct event *event)

@@ -15,26 +15,23 @@ void store_signal(int fd)
 enum ota_err store_append(void *context, const uint8_t *record, size_t length)
 {
 	struct store *store = context;
-	struct ota_why why;
-	uint64_t sequence;
 
-	return outbox_append(store->outbox, record, length, &sequence, &why);
+	/* Nobody reads the reason; 512 bytes for it would be cleared each time. */
+	return outbox_append(store->outbox, record, length, NULL, NULL);
 }
 
 enum ota_err store_gather(void *context, const uint8_t *record, size_t length)
 {
 	struct store *store = context;
-	struct ota_why why;
 
-	return outbox_gather(store->outbox, record, length, &why);
+	return outbox_gather(store->outbox, record, length, NULL);
 }
 
 enum ota_err store_flush(void *context)
 {
 	struct store *store = context;
-	struct ota_why why;
 
-	return outbox_flush(store->outbox, &why);
+	return outbox_flush(store->outbox, NULL);
 }
 
 enum ota_err store_command(void *context, struct control_request *request)

@@ -305,6 +305,22 @@ static void test_long_names(void **state)
 	assert_int_equal(fixture_acl(&client, W, "devices/d2/ota/status", "{}"), MOSQ_ERR_ACL_DENIED);
 	assert_int_equal(strlen(fixture_last(f, EVENT_DENIED)->client), 510);
 	assert_true(topic_utf8_valid(fixture_last(f, EVENT_DENIED)->client, 510));
+	/* Of the other names, and of each length around the longest one that is recorded whole. */
+	for (size_t length = 400; length < 600; length++) {
+		char topic[1024];
+		const struct event *event;
+
+		memset(id, 'x', length);
+		id[length] = '\0';
+		snprintf(topic, sizeof(topic), "devices/%.600s/ota/status", id);
+		fixture_mono_us += 60000000;
+		assert_int_equal(fixture_acl(&client, W, topic, "{}"), MOSQ_ERR_ACL_DENIED);
+		event = fixture_last(f, EVENT_DENIED);
+		assert_int_equal(strlen(event->client), length < 511 ? length : 511);
+		assert_int_equal(strlen(event->device), length < 511 ? length : 511);
+		assert_int_equal(strlen(event->topic), strlen(topic) < 511 ? strlen(topic) : 511);
+		assert_int_equal(strncmp(topic, event->topic, 511), 0);
+	}
 	fixture_free(f);
 }
 
