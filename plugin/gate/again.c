@@ -43,7 +43,7 @@ static int8_t topic_of(const struct gate *gate, const char *hint, const char *de
 		struct topic_value value;
 
 		if (notify->placeholder == TOPIC_DEVICE && topic_match(notify, hint, &value)
-			&& strlen(device) == value.length && memcmp(device, value.text, value.length) == 0) {
+			&& topic_value_is(&value, device)) {
 			return (int8_t)i;
 		}
 	}

@@ -6,12 +6,6 @@
 #include "ota/gate/emit.h"
 #include "ota/gate/state.h"
 
-static bool value_is(const struct topic_value *value, const char *text)
-{
-	return text != NULL && strlen(text) == value->length
-		&& memcmp(text, value->text, value->length) == 0;
-}
-
 /* Is the store's memory of the topic one of this device's notify topics?  A fleet that is not known is not checked. */
 static bool hint_fits(
 	const struct options *options, const char *hint, const char *device, const char *fleet)
@@ -23,8 +17,8 @@ static bool hint_fits(
 		if (!topic_match(notify, hint, &value)) {
 			continue;
 		}
-		if (notify->placeholder == TOPIC_FLEET ? fleet == NULL || value_is(&value, fleet)
-											   : value_is(&value, device)) {
+		if (notify->placeholder == TOPIC_FLEET ? fleet == NULL || topic_value_is(&value, fleet)
+											   : topic_value_is(&value, device)) {
 			return true;
 		}
 	}

@@ -104,11 +104,6 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 	}
 }
 
-static bool value_is(const struct topic_value *value, const char *text)
-{
-	return strlen(text) == value->length && memcmp(text, value->text, value->length) == 0;
-}
-
 bool policy_own(const struct policy_topic *topic, const char *identity)
 {
 	if (topic->subject == POLICY_FOREIGN || !topic->exact || identity == NULL) {
@@ -116,7 +111,7 @@ bool policy_own(const struct policy_topic *topic, const char *identity)
 	}
 	/* The value is a valid id, and so is what is the same. */
 	return topic->placeholder == TOPIC_FLEET ? topic_id_valid(identity, strlen(identity))
-											 : value_is(&topic->value, identity);
+											 : topic_value_is(&topic->value, identity);
 }
 
 static enum policy_answer decide_write(

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "ota/base/error.h"
 
@@ -64,6 +65,13 @@ OTA_MUST_USE bool topic_match(
  */
 OTA_MUST_USE bool topic_match_shape(
 	const struct topic_template *pattern, const char *topic, struct topic_value *value);
+
+/* Is the value this text?  NULL: no. */
+static inline bool topic_value_is(const struct topic_value *value, const char *text)
+{
+	return text != NULL && strlen(text) == value->length
+		&& memcmp(text, value->text, value->length) == 0;
+}
 
 /* Write the topic, terminated, with `value` in the placeholder's place.  OTA_ERR_INVALID: invalid id or too long for `size`. */
 OTA_MUST_USE enum ota_err topic_render(
