@@ -396,7 +396,7 @@ fail:
 
 void store_stop(struct store *store)
 {
-	struct timespec until;
+	struct timespec until = { 0 };
 
 	if (!store) {
 		return;
@@ -405,9 +405,10 @@ void store_stop(struct store *store)
 	(void)!store_flush(store);
 	atomic_store(&store->stopping, true);
 	store_signal(store->wake_fd);
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	/* Not the clock for people: somebody may set it back meanwhile. */
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += STOP_SOFT_MS / 1000;
-	if (pthread_timedjoin_np(store->thread, NULL, &until) == ETIMEDOUT) {
+	if (pthread_clockjoin_np(store->thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT) {
 		/* What is left stays in the outbox. */
 		store_signal(store->stop_fd);
 		(void)pthread_join(store->thread, NULL);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Functions that are easy to use wrongly, and memory of unknown size on the stack.
+# Functions that are easy to use wrongly, memory of unknown size on the stack, and waits by a clock that may be set back.
 # shellcheck source=tests/lint/common.sh
 . "$(dirname "$0")/common.sh"
 
-names='sprintf|vsprintf|strcpy|strcat|strncpy|strncat|strtok|gets|atoi|atol|atoll|atof|localtime|gmtime|ctime|asctime|strerror|rand|srand|system|popen|alloca|setjmp|longjmp'
+names='sprintf|vsprintf|strcpy|strcat|strncpy|strncat|strtok|gets|atoi|atol|atoll|atof|localtime|gmtime|ctime|asctime|strerror|rand|srand|system|popen|alloca|setjmp|longjmp|pthread_timedjoin_np|pthread_cond_timedwait|pthread_mutex_timedlock|sem_timedwait'
 # Comments and strings may name them.
 for file in $(files 'plugin/*.[ch]' 'include/*.h' 'examples/*.[ch]' 'tests/*.[ch]'); do
 	awk -v file="$file" -v names="$names" '
