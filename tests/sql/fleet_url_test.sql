@@ -77,6 +77,36 @@ SELECT ota.cancel_rollout(:q, 'x') \g /dev/null
 SELECT lives_ok('SELECT ota.set_fleet_url(''f'', ''https://h{path}'', reason => ''x'')', 'when it is over');
 SELECT ota.clear_fleet_url('f', 'x'), ota.clear_fleet_url('g', 'x') \g /dev/null
 
+-- A halted rollout and the device of a pin, whose fleet has a place of its own by the time they resume.
+SELECT ota.start_rollout('f', '1.4.0') AS h, ota.pin_device('gev-1', '1.7.0', 'lab') AS p \gset
+SELECT ota.rollout_step(:h, 'start', NULL, 'controller'), ota.halt_rollout(:h, 'smoke'), ota.halt_rollout(:p, 'smoke') \g /dev/null
+SELECT lives_ok(format('SELECT ota.set_fleet_url(%L, ''https://h{path}'', reason => ''x'')', fleet), 'a halted rollout is no obstacle to a template')
+  FROM unnest(ARRAY['f', 'g']) AS fleet;
+SELECT throws_ok(format('SELECT ota.resume_rollout(%s)', id), '55000', format('rollout %s cannot resume: no URL of release %s can be made for %s: the manifest''s URL has a ''?'' or ''#'', and only a path can be kept in a fleet''s URL', id, version, whom), 'which is one to resuming it')
+  FROM (VALUES (:h, '1.4.0', 'fleet "f"'), (:p, '1.7.0', 'device "gev-1"')) AS c (id, version, whom);
+SELECT is(pg_temp.state_of(:h) || ' ' || pg_temp.state_of(:p), 'halted halted', 'nothing is changed');
+SELECT ota.clear_fleet_url('f', 'x'), ota.clear_fleet_url('g', 'x') \g /dev/null
+SELECT is(ota.resume_rollout(id), 'running', 'and goes on without the template') FROM unnest(ARRAY[:h, :p]) AS id;
+-- Two at once: whoever comes second finds what the first has done.
+CREATE EXTENSION dblink;
+SELECT dblink_connect('other', format('dbname=%s host=%s port=%s user=%s', current_database(), current_setting('unix_socket_directories'), current_setting('port'), current_user)) \g /dev/null
+SELECT ota.halt_rollout(:h, 'smoke') \g /dev/null
+BEGIN;
+SELECT ota.resume_rollout(:h) \g /dev/null
+SELECT dblink_send_query('other', 'SELECT ota.set_fleet_url(''f'', ''https://h{path}'', reason => ''x'')::text') \g /dev/null
+DO $$
+BEGIN
+    FOR i IN 1..500 LOOP
+        PERFORM pg_stat_clear_snapshot();
+        EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock') OR dblink_is_busy('other') = 0;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END
+$$;
+COMMIT;
+SELECT throws_like('SELECT * FROM dblink_get_result(''other'') AS t (x text)', format('rollout %s of 1.4.0 is running, and no URL of it%%', :h), 'a template waits for a rollout that is resuming');
+SELECT dblink_disconnect('other'), ota.cancel_rollout(:h, 'x'), ota.cancel_rollout(:p, 'x') \g /dev/null
+
 -- What an operator sees of a device for which no URL can be made ----------------------------------------------------------
 SELECT pg_temp.release('1.5.0', 15) \g /dev/null
 SELECT ota.start_rollout('f', '1.5.0') AS a \gset
