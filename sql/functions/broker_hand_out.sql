@@ -14,8 +14,9 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp
 -- Rollouts whose update window is closed wait.
 -- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
 -- its rank is not its own or behind the cohort of a stage that is not the whole fleet, and no stage drew it ahead of its rank.
--- One plan for all claims, made with the first one, when the tables may be empty, and good when they are not: every row is found by an
--- index.  IS TRUE: of the two indexes that fit, the one of all that are in flight is not to be read.
+-- One plan for all claims, made with the first one, when the tables may be empty or nobody has counted their rows, and good when they are
+-- not: every row is found by an index.  IS TRUE: indexes that fit, and have all that are in flight, or all of a rollout, are not to be
+-- read; OFFSET 0: nor are all devices.  The broker twice: else the index of all open updates looks as good, while they are few.
 DECLARE
     open  bigint[];
 BEGIN
@@ -39,13 +40,14 @@ BEGIN
     WITH fresh AS (
         SELECT u.rollout_id, u.device_id, u.stage, u.rank, false AS again
           FROM ota.device_update u
-         WHERE u.broker = i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL AND u.rollout_id = ANY (open)
+         WHERE u.broker = i_broker AND u.broker >= i_broker AND u.state = 'pending' AND u.granted_at IS NOT NULL
+           AND (u.rollout_id = ANY (open)) IS TRUE
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), returned AS (
         SELECT u.rollout_id, u.device_id, u.stage, u.rank, true AS again
           FROM ota.device_update u
-          JOIN ota.device d ON d.device_id = u.device_id AND d.broker = i_broker AND d.listening
-         WHERE i_again AND u.retell_at <= now() AND (u.state = 'notified') IS TRUE AND u.rollout_id = ANY (open)
+         WHERE i_again AND u.retell_at <= now() AND (u.state = 'notified' AND u.rollout_id = ANY (open)) IS TRUE
+           AND EXISTS (SELECT FROM ota.device d WHERE d.device_id = u.device_id AND d.broker = i_broker AND d.listening OFFSET 0)
          LIMIT i_limit FOR UPDATE OF u SKIP LOCKED
     ), picked AS MATERIALIZED (
         -- All that is needed of the device and the rollout, looked up once.
