@@ -91,6 +91,7 @@ SELECT NOT EXISTS (SELECT FROM ota.schema_migration WHERE version = 8) AS ota_mi
 \ir functions/internal_rollout_step.sql
 \ir functions/internal_semver.sql
 \ir functions/internal_site.sql
+\ir functions/internal_stage_asks.sql
 \ir functions/internal_step_path.sql
 \ir functions/internal_targets.sql
 \ir functions/internal_triggers.sql

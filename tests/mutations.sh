@@ -31,9 +31,9 @@ readonly MUTATIONS='
 12|plugin/store/feed_releases.c|s/^\t\tif \(strcmp\(known->row_version, row_version\) == 0$/\t\tif (strcmp(pg_text(rows, n, L_STATE), "verified") == 0 || strcmp(known->row_version, row_version) == 0/|test_attack_rows.py|test_verified_by_hand or test_rejected_turned_verified
 12a|plugin/store/feed_releases.c|s/^\t\tif \(strcmp\(known->row_version, row_version\) == 0$/\t\tif (known->row_version[0] != 0/|test_attack_rows.py|test_tampered_release_of_a_running_rollout
 13|plugin/gate/deliver.c|s/^\tif \(eligibility != ELIGIBLE\) \{/\tif (eligibility != ELIGIBLE \&\& gate == NULL) {/|test_attack_rows.py|test_terms_hold
-14|sql/functions/broker_hand_out.sql|s/coalesce\(d\.fleet = r\.fleet AND f\.stage/coalesce(true OR d.fleet = r.fleet AND f.stage/|test_attack_rows.py|test_device_update_by_hand
-14|sql/functions/broker_hand_out.sql|s/coalesce\(d\.fleet = r\.fleet AND p\.stage/coalesce(true OR d.fleet = r.fleet AND p.stage/|test_hand_out.py|test_a_row_that_no_stage_asked_for
-14|sql/functions/broker_hand_out.sql|s/p\.rank = ota\.cohort_rank\(p\.rollout_id, p\.device_id\)/true/|hand_out_test.sql|but not one whose rank is another
+14|sql/functions/internal_stage_asks.sql|s/SELECT i_fleet = r\.fleet AND/SELECT true OR i_fleet = r.fleet AND/|test_attack_rows.py|test_device_update_by_hand
+14|sql/functions/internal_stage_asks.sql|s/SELECT i_fleet = r\.fleet AND/SELECT true OR i_fleet = r.fleet AND/|test_hand_out.py|test_a_row_that_no_stage_asked_for
+14|sql/functions/internal_stage_asks.sql|s/i_rank = ota\.cohort_rank\(s\.rollout_id, i_device_id\)/true/|hand_out_test.sql|but not one whose rank is another
 15|plugin/store/feed.c|/^static void reload_keys\(/,/^\}/s/^\{/{\n\tif (feed) {\n\t\treturn;\n\t}/|test_attack_rows.py|test_the_only_key_removed_and_reload
 16|plugin/gate/emit.c|s/^\tif \(!limit_take\(&refusals->limit/\tif (false \&\& !limit_take(\&refusals->limit/|test_attack_topics.py|test_flood_of_refusals
 17|plugin/gate/blocks.c|s/^\tif \(strcmp\(asking->request.sha256, .*\) != 0\) \{/\tif (release == NULL) {/|test_blocks.py|test_wrong_questions

@@ -12,8 +12,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp
 -- i_log: false when the broker writes the audit rows itself, in the same transaction: each says `said`, and is of the time at_ms.
 -- Holds the rollouts against a halt for as long as this transaction lasts: after a halt has committed nobody is told.
 -- Rollouts whose update window is closed wait.
--- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied: its device is of another fleet, or
--- its rank is not its own or behind the cohort of a stage that is not the whole fleet, and no stage drew it ahead of its rank.
+-- A row that no open stage asked for, whoever wrote it, is cancelled and recorded as denied, see ota.stage_asks().
 -- One plan for all claims, made with the first one, when the tables may be empty or nobody has counted their rows, and good when they are
 -- not: every row is found by an index.  IS TRUE: indexes that fit, and have all that are in flight, or all of a rollout, are not to be
 -- read; OFFSET 0: nor are all devices.  The broker twice: else the index of all open updates looks as good, while they are few.
@@ -53,15 +52,12 @@ BEGIN
         -- All that is needed of the device and the rollout, looked up once.
         SELECT f.rollout_id, f.device_id, f.again, r.release_id, r.download_timeout, l.min_version IS NOT NULL AND NOT f.again AS stepping,
                d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.session, d.notify_topic, d.gateway,
-               coalesce(d.fleet = r.fleet AND f.stage <= r.current_stage AND f.rank = ota.cohort_rank(f.rollout_id, f.device_id)
-                        AND (s.percent = 100 OR f.rank <= s.last_rank
-                          OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = f.rollout_id AND a.device_id = f.device_id
-                                        AND a.stage = f.stage)), false) AS asked
+               coalesce(a.asked, false) AS asked
           FROM (SELECT * FROM fresh UNION ALL SELECT * FROM returned) f
           JOIN ota.rollout r ON r.rollout_id = f.rollout_id
           JOIN ota.release l ON l.release_id = r.release_id
           JOIN ota.device d ON d.device_id = f.device_id
-          LEFT JOIN ota.rollout_stage s ON s.rollout_id = f.rollout_id AND s.stage = r.current_stage
+          LEFT JOIN ota.stage_asks(r, d.fleet, f.device_id, f.stage, f.rank) a ON true
     ), kinds AS MATERIALIZED (
         -- Below the release's minVersion: the next stepping stone, looked up anew, once for each kind of device.
         SELECT DISTINCT p.release_id, p.fleet, p.version, coalesce(p.hardware, '') AS hardware, p.sequence
@@ -131,7 +127,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp
 -- Holds the rollout against a halt for as long as this transaction lasts: after a halt has committed nobody is told, and who is not in a
 -- page is pending again.  The same when the window has closed, or it takes too long.
 -- A device whose session has ended since is in the page too: the broker says then that it could not be told.  One that is back in
--- another session is told in that one.  A row that no open stage asks for, see ota.broker_claim(), is left to that function.
+-- another session is told in that one.  A row that no open stage asks for, see ota.stage_asks(), is left to ota.broker_claim().
 DECLARE
     h  ota.hand_out;
     r  ota.rollout;
@@ -159,13 +155,10 @@ BEGIN
         ), picked AS MATERIALIZED (
             SELECT p.*, d.fleet::text AS fleet, d.hardware, d.version, d.sequence, d.session, d.notify_topic, d.gateway,
                    d.broker IS NOT DISTINCT FROM i_broker AS here,
-                   coalesce(d.fleet = r.fleet AND p.stage <= r.current_stage AND p.rank = ota.cohort_rank(p.rollout_id, p.device_id)
-                            AND (s.percent = 100 OR p.rank <= s.last_rank
-                              OR EXISTS (SELECT FROM ota.rollout_ahead a WHERE a.rollout_id = p.rollout_id AND a.device_id = p.device_id
-                                            AND a.stage = p.stage)), false) AS asked
+                   coalesce(a.asked, false) AS asked
               FROM page p
               JOIN ota.device d ON d.device_id = p.device_id
-              LEFT JOIN ota.rollout_stage s ON s.rollout_id = p.rollout_id AND s.stage = r.current_stage
+              LEFT JOIN ota.stage_asks(r, d.fleet, p.device_id, p.stage, p.rank) a ON true
         ), strayed AS (
             UPDATE ota.device_update u
                SET state = 'pending', granted_at = now(), notified_at = NULL, deadline = NULL, retell_at = NULL
