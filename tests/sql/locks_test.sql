@@ -59,6 +59,23 @@ COMMIT;
 SELECT matches(pg_temp.answer(), '^[0-9]+$', 'and the other session follows');
 SELECT is(pg_temp.state_of(:r1) || ' ' || pg_temp.state_of(:r2), 'superseded superseded', 'both have ended');
 
+-- The counters of many rollouts in one statement, large enough to be summed up in another order than that of their numbers: while it waits
+-- for the first it holds none of the others.
+SELECT pg_temp.devices('c' || n, 'c' || n, 60, '1.0.0') FROM generate_series(1, 9) AS n;
+CREATE TEMP TABLE nine AS SELECT n, ota.start_rollout('c' || n, '1.3.0', 'p', reason => 'emergency: all of them') AS id FROM generate_series(1, 9) AS n;
+SELECT ota.rollout_step(id, 'start', NULL, 'controller') FROM nine \g /dev/null
+SELECT ota.controller_open_stage(id, 1, 60, 60, 60) FROM nine \g /dev/null
+SELECT min(id) AS first, string_agg(id::text, ',') AS ids FROM nine \gset
+BEGIN;
+SELECT 1 FROM ota.rollout_stage WHERE rollout_id = :first FOR UPDATE \g /dev/null
+SELECT dblink_send_query('other', format('UPDATE ota.device_update SET granted_at = NULL WHERE rollout_id IN (%s)', :'ids')) \g /dev/null
+CALL pg_temp.until_it_waits();
+SELECT is(count(*), 9::bigint, 'the statement holds none of the others') FROM (SELECT FROM ota.rollout_stage s JOIN nine ON s.rollout_id = nine.id FOR UPDATE OF s SKIP LOCKED) x;
+COMMIT;
+SELECT count(*) FROM dblink_get_result('other') AS t (x text) \g /dev/null
+SELECT count(*) FROM dblink_get_result('other') AS t (x text) \g /dev/null
+SELECT is(sum(s.in_flight), 0::numeric, 'and then counts them all') FROM ota.rollout_stage s JOIN nine ON s.rollout_id = nine.id;
+
 -- The audit log in transactions that have a snapshot of their own: no more chains than transactions at once.
 CREATE FUNCTION pg_temp.chains() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM ota.event_chain WHERE broker IS NULL $$;
 SELECT pg_temp.chains() AS chains \gset
