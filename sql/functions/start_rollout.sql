@@ -10,7 +10,7 @@ LANGUAGE plpgsql SET search_path = ota, pg_temp AS $$
 -- A reason that begins with "emergency:" and goes on makes it one stage of the whole fleet, whatever the plan's stages and the
 -- fleet's update windows; slow start and early halt still hold.
 -- Returns the rollout's number.  Errors: 22023 an argument is not acceptable; P0002 no such fleet, release or plan;
--- 55000 the release is not verified, its URL has no place in the fleet's (ota.set_fleet_url), the fleet is pinned elsewhere or in a rollout of
+-- 55000 the release is not verified, has expired by the start or is for other fleets, its URL has no place in the fleet's (ota.set_fleet_url), the fleet is pinned elsewhere or in a rollout of
 -- a release that is as new.
 #variable_conflict use_column
 DECLARE

@@ -9,6 +9,8 @@ SELECT pg_temp.devices('two', 'pair', 2, '1.0.0');
 SELECT pg_temp.release('1.5.0', 15) AS r15, pg_temp.release('1.6.0', 16) AS r16, pg_temp.release('1.7.0', 17) AS r17,
        pg_temp.release('1.8.0', 18) AS r18 \gset
 SELECT ota.add_release(pg_temp.envelope(pg_temp.manifest('2.0.0', 20)::text)) AS unverified \gset
+SELECT pg_temp.release('3.0.0', 30, '{"expires": "2020-01-01T00:00:00Z"}'), pg_temp.release('3.1.0', 31, '{"expires": "2999-01-01T00:00:00Z"}'),
+       pg_temp.release('3.2.0', 32, '{"fleets": ["one", "two"]}');
 SELECT ota.define_plan('quick', '[{"label": "a", "percent": 5, "wait": "1 hour", "min_devices": 15}, {"label": "b", "percent": 50, "hold": true},
     {"label": "c", "percent": 100}]', 0.9, '2 minutes', '30 minutes', 50, 600, 2, '{"pacing": "none"}');
 
@@ -51,6 +53,10 @@ SELECT throws_ok(format('SELECT ota.preview_rollout(%s)', given), code, message,
 SELECT throws_ok(format('SELECT ota.start_rollout(%s)', given), code, message, message) FROM (VALUES
     ('''f'', ''2.0.0''', '55000', 'release 2.0.0 is submitted, not verified'),
     ('''f'', ''1.5.0'', start_at => ''infinity''', '22023', 'start_at is infinity'),
+    ('''f'', ''3.0.0''', '55000', 'release 3.0.0 has expired at 2020-01-01 00:00:00+00'),
+    ('''f'', ''3.1.0'', start_at => ''2999-02-01 00:00+00''', '55000',
+     'release 3.1.0 expires at 2999-01-01 00:00:00+00, the rollout starts at 2999-02-01 00:00:00+00'),
+    ('''f'', ''3.2.0''', '55000', 'release 3.2.0 is not for fleet "f"'),
     ('''f'', ''1.5.0'', reason => ''Emergency: ''', '22023', 'the emergency has no reason'),
     ('''f'', ''1.5.0'', reason => repeat(''x'', 1025)', '22023', 'the reason has 1025 bytes')) AS c (given, code, message);
 SELECT is(count(*), 0::bigint, 'nothing was started') FROM ota.rollout;
