@@ -148,88 +148,6 @@ char *feed_copy(const char *text)
 	return text ? strdup(text) : NULL;
 }
 
-struct known_rollout *feed_know_rollout(struct feed *feed, int64_t id)
-{
-	struct known_rollout *known = calloc(1, sizeof(*known));
-
-	if (!known) {
-		return NULL;
-	}
-	known->id = id;
-	HASH_ADD(hh, feed->rollouts, id, sizeof(id), known);
-	if (!known->hh.tbl) {
-		free(known);
-		return NULL;
-	}
-	return known;
-}
-
-static void keep_rollout(struct feed *feed, const struct known_rollout *known)
-{
-	const struct warm_record record = { .kind = WARM_ROLLOUT,
-		.gone = !known->live,
-		.live = known->live,
-		.id = known->id,
-		.at_ms = known->until_ms };
-
-	warm_put(feed->warm, &record);
-}
-
-enum ota_err feed_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why)
-{
-	PGresult *rows = NULL;
-	enum ota_err err = pg_exec(pg, "SELECT * FROM ota.broker_rollouts()", 0, NULL, &rows, why);
-
-	feed->round++;
-	for (int n = 0; !err && n < PQntuples(rows); n++) {
-		int64_t id = pg_int(rows, n, 0);
-		bool live = pg_bool(rows, n, 1);
-		const char *report = pg_text(rows, n, 2);
-		int64_t until_ms = pg_int(rows, n, 3);
-		bool serves = pg_bool(rows, n, 4);
-		struct known_rollout *known = NULL;
-		struct change *change;
-
-		HASH_FIND(hh, feed->rollouts, &id, sizeof(id), known);
-		if (!known) {
-			known = feed_know_rollout(feed, id);
-		}
-		if (!known) {
-			ota_why_set(why, "out of memory");
-			err = OTA_ERR_NOMEM;
-			break;
-		}
-		known->round = feed->round;
-		if (known->report && report && strcmp(known->report, report) == 0 && known->live == live
-			&& known->serves == serves && known->until_ms == until_ms) {
-			continue;
-		}
-		change = change_new(CHANGE_ROLLOUT);
-		if (change) {
-			change->rollout = id;
-			change->live = live;
-			change->serves = serves;
-			change->until_ms = until_ms;
-			change->text = feed_copy(report);
-		}
-		err = feed_push(feed, change, why);
-		if (!err) {
-			free(known->report);
-			known->report = feed_copy(report);
-			known->live = live;
-			known->serves = serves;
-			known->until_ms = until_ms;
-			keep_rollout(feed, known);
-		}
-	}
-	if (!err && !feed->rollouts_compared) {
-		feed_forget_rollouts(feed);
-		feed->rollouts_compared = true;
-	}
-	PQclear(rows);
-	return err;
-}
-
 enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why)
 {
 	PGresult *rows = NULL;
@@ -263,34 +181,6 @@ enum ota_err feed_gateways(struct feed *feed, struct pg *pg, struct ota_why *why
 out:
 	PQclear(rows);
 	return err;
-}
-
-/* Rollouts that are no longer reported are over: nothing of them may be delivered any more. */
-static enum ota_err forget_rollouts(struct feed *feed, struct ota_why *why)
-{
-	struct known_rollout *known;
-	struct known_rollout *next;
-
-	HASH_ITER(hh, feed->rollouts, known, next) {
-		if (known->round != feed->round) {
-			struct change *change = change_new(CHANGE_ROLLOUT);
-			enum ota_err err;
-
-			if (change) {
-				change->rollout = known->id;
-			}
-			err = feed_push(feed, change, why);
-			if (err) {
-				return err;
-			}
-			known->live = false;
-			keep_rollout(feed, known);
-			HASH_DEL(feed->rollouts, known);
-			free(known->report);
-			free(known);
-		}
-	}
-	return OTA_OK;
 }
 
 static enum ota_err hand_out_recalls(
@@ -444,7 +334,7 @@ enum ota_err feed_hand_out(struct feed *feed, struct pg *pg, struct fold *fold, 
 	PGresult *rows = NULL;
 	size_t room;
 	int64_t by_ms;
-	enum ota_err err = forget_rollouts(feed, why);
+	enum ota_err err = feed_end_rollouts(feed, pg, why);
 
 	*more = false;
 	if (!err) {

@@ -1,4 +1,4 @@
-/* What feed.c and feed_releases.c share; see ota/store/feed.h. */
+/* What the files of the feed share; see ota/store/feed.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -63,6 +63,8 @@ void feed_renew_urls(struct feed *feed);
 OTA_MUST_USE enum ota_err feed_restore_urls(struct feed *feed, struct ota_why *why);
 /* Give a change to the gate; it is freed on failure.  NULL counts as out of memory. */
 OTA_MUST_USE enum ota_err feed_push(struct feed *feed, struct change *change, struct ota_why *why);
+/* Rollouts that are no longer reported are over: nothing of them may be delivered any more, and $SYS says how they ended. */
+OTA_MUST_USE enum ota_err feed_end_rollouts(struct feed *feed, struct pg *pg, struct ota_why *why);
 /* A new entry; NULL: no memory. */
 struct known_rollout *feed_know_rollout(struct feed *feed, int64_t id);
 /* The offer in a row of broker_claim or broker_claims; NULL: no memory. */

@@ -1,11 +1,13 @@
 """What an operator may order while a rollout runs."""
 
+import json
+
 import pytest
 
 from harness import stays, wait_for
 
 pytestmark = pytest.mark.usefixtures("plugin")
-# Strict: the day it works, the test fails until this mark is taken away.
+
 
 class Running:
     """Two stages of half the fleet each; the first one waits until the test says so."""
@@ -109,6 +111,42 @@ def test_a_newer_rollout_supersedes(running):
     open_updates = site.db.value("SELECT count(*) FROM ota.device_update WHERE rollout_id = %s AND state IN"
                                  " ('pending', 'notified')", running.rollout)
     assert open_updates == 0
+
+
+def said(watcher, rollout):
+    """What $SYS said of a rollout, in order; None: that there is nothing more to say."""
+    return [json.loads(payload)["state"] if payload else None
+            for topic, payload, _ in watcher.messages if topic == f"$SYS/broker/ota/rollout/{rollout}"]
+
+
+def test_what_sys_says_of_a_rollout_that_is_over(running):
+    """It may have left the list of those that matter in the moment in which it ended; its last message must not be "running"."""
+    site = running.site
+    watcher = site.client("watcher")
+    watcher.subscribe("$SYS/broker/ota/rollout/+")
+    wait_for(lambda: said(watcher, running.rollout)[-1:] == ["running"], 10, lambda: watcher.messages)
+    site.release("1.6.0")
+    second = site.start_rollout("default", "1.6.0", "quick")
+    wait_for(lambda: said(watcher, second)[-1:] == ["running"], 10, lambda: watcher.messages)
+    wait_for(lambda: said(watcher, running.rollout)[-1:] == ["superseded"], 10, lambda: watcher.messages)
+    late = site.client("late")
+    late.subscribe("$SYS/broker/ota/rollout/+")
+    wait_for(lambda: said(late, running.rollout) == ["superseded"] and set(said(late, second)) == {"running"}, 10, lambda: late.messages)
+
+
+def test_what_sys_says_of_a_pin_that_is_over(site):
+    """A single device's rollout says how it ended, and leaves no message behind: there may be one for each device."""
+    (device,) = site.devices(1)
+    watcher = site.client("watcher")
+    watcher.subscribe("$SYS/broker/ota/rollout/+")
+    site.release("1.5.0")
+    pin = site.db.value("SELECT ota.pin_device(%s, '1.5.0', 'for the lab')", device.client_id)
+    device.update(device.wait_notice(timeout=10))
+    site.wait_rollout(pin, "completed")
+    wait_for(lambda: said(watcher, pin)[-2:] == ["completed", None], 10, lambda: watcher.messages)
+    late = site.client("late")
+    late.subscribe("$SYS/broker/ota/rollout/+")
+    stays(lambda: said(late, pin) == [], 1, lambda: late.messages)
 
 
 def test_revoked_release_is_recalled_everywhere(running):
