@@ -134,7 +134,7 @@ def topics_page(code):
             + table(("topic", "from", "to", "what"), rows)
             + "\n## Figures for dashboards\n\nRetained, below `$SYS/broker/ota/`, every ten seconds when they have changed; counts begin with the broker.\n\n"
             + table(("topic", "what"), [(f"`{name}`", FIGURES[name]) for name in figures()]
-                    + [("`rollout/<number>`", "a rollout as JSON, with the members of the view `ota.rollout_progress`")]))
+                    + [("`rollout/<number>`", "a rollout as JSON, with the members of the view `ota.rollout_progress`; the last one says how it ended, and is taken away where it was of a single device")]))
     return text
 
 
