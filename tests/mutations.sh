@@ -45,6 +45,7 @@ readonly MUTATIONS='
 21|sql/functions/broker_hand_out.sql|s/(h\.rollout_id) FOR SHARE;/\1;/|hand_out_test.sql|which holds the rollout
 21a|sql/functions/internal_rollout_step.sql|/ -- Who has not been told is not recalled/,/recall\(/s/^( *PERFORM ota\.)hand_back\(.*/\1rollout_lock_rows(ARRAY[r.rollout_id], false);/|hand_out_test.sql|they are recalled, nobody else is
 21b|sql/functions/broker_hand_out.sql|s/ OR h\.until < now\(\)//|hand_out_test.sql|a page that is late is none
+21c|sql/functions/broker_hand_out.sql|s/^       AND NOT EXISTS \(SELECT FROM ota\.hand_out h WHERE .*;$/;/|hand_out_test.sql|nor are they kept as told
 22|plugin/gate/deliver.c|/^static bool may_be_told\(/,/^\}/s/^\tif \(!deliver_is_live\(gate, offer->rollout\)\) \{/\tif (gate == NULL) {/|gate_deliver_test|test_halt_overtakes
 22|plugin/gate/deliver.c|s/ && offer->by_ms > 0 / \&\& offer->by_ms < 0 /|gate_deliver_test|test_refused_offers
 '
