@@ -76,6 +76,8 @@ TARGETS = [
                  "rival: Node.js, a record each: command to the last notice")]),
     Target("stage of 15,000 connected devices: opened to last told", "a bare broker, one message to all", "<=", 1.5, "",
            [Line("time", "limit: plugin: stage opened to the last notice", "limit: bare broker, one message to all")]),
+    Target("a message for each of them, published by one client on the bare broker", "a bare broker, one message to all", "", None, "",
+           [Line("time", "limit: bare broker, a message for each", "limit: bare broker, one message to all")]),
     Target("stage opening with 1,000,000 registered devices", "one UPDATE of as many rows", "<=", 2, "",
            [Line("last stage", "registered [N]: open the last stage (99 % join)", "registered [N]: UPDATE of all device updates")]),
     Target("controller pass with 1,000,000 devices, rollout running", "", "<=", 20, "ms",
