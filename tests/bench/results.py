@@ -160,14 +160,17 @@ def draw(folder):
 
 def _page(records, drawn):
     runs = [record for record in records if "run" in record]
-    machines = {describe(run["machine"]): None for run in runs}
+    machines = list(dict.fromkeys(describe(run["machine"]) for run in runs))
+    names = {machine: chr(ord("A") + n) for n, machine in enumerate(machines)} if len(machines) > 1 else {}
     words = ["# Results", "", "Written by `tests/bench/run.sh`, which measures; `tests/bench/run.sh --draw` makes this page and the plots again from `results.json`.",
              "How it is measured and where the time goes: [docs/design/performance.md](../../docs/design/performance.md).", ""]
-    words += ["Broker, plugin, database and all clients together on one machine: " + "; ".join(machines) + ".", ""]
-    words += ["| benchmark | began (UTC) | took | load average before |", "|---|---|---|---|"]
+    words += ["Broker, plugin, database and all clients together on one machine: "
+              + "; ".join(f"{names[machine]}: {machine}" if names else machine for machine in machines) + ".", ""]
+    words += ["| benchmark | began (UTC) | took | load average before |" + (" machine |" if names else ""), "|---|---|---|---|" + ("---|" if names else "")]
     for run in runs:
         failed = f"; **failed**: {run['failed']}" if run["failed"] else ""
-        words.append(f"| `{run['run']}` | {run['at'][:16].replace('T', ' ')} | {run['seconds']} s{failed} | {', '.join(map(str, run['load']))} |")
+        words.append(f"| `{run['run']}` | {run['at'][:16].replace('T', ' ')} | {run['seconds']} s{failed} | {', '.join(map(str, run['load']))} |"
+                     + (f" {names[describe(run['machine'])]} |" if names else ""))
     words += ["", "## Bars", "", "*measured* is the median over the rounds of the ratio of neighbours (here to there), or what its unit says; *least to most* of the same; of "
               "hundreds of short turns (traffic) the middle half.", "",
               _targets_page(records), ""]
