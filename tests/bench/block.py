@@ -100,12 +100,14 @@ def beside(bench, devices, size, rate, turns_wanted):
             if not fetch.running():  # within the last turn
                 fetch.end()
                 del with_blocks[-1:], without[-1:]
+        assert without, "the images were there before a turn was over"
         return with_blocks, without, pings
 
 
 def run(bench):
-    devices, size = bench.size(1_000, 20), bench.size(1 << 20, 1 << 18)
+    devices = bench.size(1_000, 20)
     for name, rate in (("4 MiB/s (default)", 4 << 20), ("16 MiB/s", 16 << 20)):
+        size = bench.size(1 << 20, rate // 8)  # with few devices some seconds, too
         done, cost, pings = alone(bench, devices, size, rate)
         bench.row(f"block {name}: from the first notice to the last image", [done["seconds"]], "s", note=f"{devices:,} devices")
         bench.row(f"block {name}: to the first image", [done["first_done"]], "s", note="all take turns")
