@@ -78,7 +78,7 @@ failure() {
 
 # What a test needs of the copy: build label copy test
 build() {
-	local targets=mosquitto_ota
+	local targets="mosquitto_ota mosquitto_ota_fleet"
 	case $3 in
 	*.sql) return ;;
 	*.py) ;;
