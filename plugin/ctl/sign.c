@@ -194,18 +194,21 @@ static FILE *open_beside(const char *path, mode_t mode, char **name)
 
 int file_write(const char *path, const char *text)
 {
-	const mode_t mask = umask(0);
+	const mode_t mask = umask(0); /* there is no way to read it only */
 	struct stat present;
 	const bool there = lstat(path, &present) == 0;
 	/* A pipe or a device is written to, and a link leads where its owner wants it. */
 	const bool direct = there && !S_ISREG(present.st_mode);
 	const mode_t mode = there ? present.st_mode & 0777 : 0666 & ~mask;
 	char *name = NULL;
-	FILE *file = direct ? fopen(path, "w") : open_beside(path, mode, &name);
-	int saved = errno;
-	bool good = file != NULL;
+	FILE *file;
+	int saved;
+	bool good;
 
 	(void)umask(mask);
+	file = direct ? fopen(path, "w") : open_beside(path, mode, &name);
+	saved = errno;
+	good = file != NULL;
 	if (good && (fprintf(file, "%s\n", text) < 0 || fflush(file) != 0)) {
 		saved = errno;
 		good = false;

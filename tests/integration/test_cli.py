@@ -355,6 +355,17 @@ def test_a_full_disk_leaves_the_envelope_as_it_was(offline):
     assert sorted(os.listdir(offline.folder)) == files
 
 
+def test_an_envelope_behind_a_link_is_not_for_all_to_write(offline):
+    """The link's file does not exist yet; it gets the mode that every new file gets."""
+    (offline.folder / "a.key").write_bytes(Signer("ed25519").private_pem())
+    (offline.folder / "fw").write_bytes(b"firmware")
+    (offline.folder / "e.json").symlink_to("real.json")
+    offline.run("release", "sign", "--key", "a.key", "--version", "1.5.0", "--sequence", "15", "--url", "https://cdn.example.com/f",
+                "--file", "fw", "-o", "e.json")
+    assert (offline.folder / "e.json").is_symlink() and json.loads((offline.folder / "real.json").read_text())["signatures"]
+    assert (offline.folder / "real.json").stat().st_mode & 0o022 == 0
+
+
 def test_help_and_man_page_name_every_command(offline):
     lines = [line for line in offline.run("--help").splitlines() if re.match(r"  [a-z ]{8}[a-z]", line)]
     listed = [line[:22].split() for line in lines]

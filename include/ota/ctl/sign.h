@@ -35,8 +35,8 @@ OTA_MUST_USE enum ota_err file_read(
 	const char *path, size_t max, uint8_t **data, size_t *length, struct ota_why *why);
 
 /*
- * Write a text and a line's end to a file: whole, or the file stays as it was (a pipe or a device is written to as it is).  Returns
- * 0, or -1 with errno.
+ * Write a text and a line's end to a file: whole, or the file stays as it was; but a pipe, a device and what a symbolic link leads to
+ * are written to directly.  A new file has the mode that umask() leaves of 0666.  Returns 0, or -1 with errno.
  */
 OTA_MUST_USE int file_write(const char *path, const char *text);
 
