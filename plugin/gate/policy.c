@@ -93,9 +93,12 @@ void policy_sort(const struct policy *policy, const char *topic, unsigned candid
 			.notify = i == 0 ? 0 : i - 1,
 			.placeholder = pattern->placeholder,
 			.exact = topic_id_valid(value.text, value.length),
-			.value = value,
 		};
 
+		/* Nobody gets hold of what is no id, and may be of any length. */
+		if (found.exact) {
+			found.value = value;
+		}
 		/* Two templates may have the same shape with different placeholders; an exact match tells more. */
 		if (sorted->subject == POLICY_FOREIGN
 			|| (found.subject == sorted->subject && found.exact && !sorted->exact)) {

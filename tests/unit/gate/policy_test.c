@@ -378,6 +378,26 @@ static void test_other_templates(void **state)
 	}
 }
 
+/* What stands in the placeholder's place and is no id is not handed on: whoever copies it need not ask how long it is. */
+static void test_no_id_no_value(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	struct policy_topic topic;
+	char longest[2 * TOPIC_ID_MAX + 32];
+	(void)state;
+
+	snprintf(longest, sizeof(longest), "devices/%0*d/ota/status", 2 * TOPIC_ID_MAX, 1);
+	policy_sort(&f->gate->policy, longest, policy_candidates(&f->gate->policy, longest), &topic);
+	assert_int_equal(topic.subject, POLICY_STATUS);
+	assert_false(topic.exact);
+	assert_int_equal(topic.value.length, 0);
+	policy_sort(&f->gate->policy, "devices/d1/ota/status",
+		policy_candidates(&f->gate->policy, "devices/d1/ota/status"), &topic);
+	assert_true(topic.exact);
+	assert_int_equal(topic.value.length, 2);
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_rate_limit),
 		cmocka_unit_test(test_chosen_ids_share_no_bucket),
 		cmocka_unit_test(test_long_names),
+		cmocka_unit_test(test_no_id_no_value),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
